@@ -1,0 +1,206 @@
+"""Hooks: their order, how a stop request and an exception travel, and that the end hooks always run."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from trainer import Callback, History, Network, Trainer, TrainingHalted
+from trainer.callbacks import HOOKS
+
+INPUTS = np.random.default_rng(0).standard_normal((11, 5))
+TARGETS = (np.arange(11) % 3 == 0).astype(float)
+
+
+def recording(name, calls, act=lambda hook, state: None):
+    """Return a callback with all seven hooks, which notes every call and then acts."""
+
+    def hook(moment):
+        def method(self, state):
+            calls.append((name, moment))
+            act(moment, state)
+
+        return method
+
+    return type("Recording", (Callback,), {moment: hook(moment) for moment in HOOKS})()
+
+
+def trainer_with(*callbacks, epochs=2, **options):
+    return Trainer(Network((5, 3, 1)), epochs=epochs, batch_size=7, callbacks=callbacks, **options)
+
+
+def raising(at, error):
+    def act(moment, state):
+        if moment == at:
+            raise error
+
+    return act
+
+
+def stopping(at):
+    def act(moment, state):
+        if moment == at:
+            state.request_stop(f"enough at {moment}")
+
+    return act
+
+
+def test_hooks_come_in_the_order_of_the_run_and_of_the_list():
+    calls = []
+    trainer_with(recording("first", calls), recording("second", calls), epochs=1).fit(INPUTS, TARGETS)
+    batch = ["on_batch_begin", "on_gradients_computed", "on_batch_end"]
+    moments = ["on_train_begin", "on_epoch_begin", *batch, *batch, "on_epoch_end", "on_train_end"]
+    assert calls == [(name, moment) for moment in moments for name in ("first", "second")]
+
+
+def test_a_hook_set_on_the_instance_is_called():
+    quiet, calls = Callback(), []
+    quiet.on_batch_end = lambda state: calls.append(state.iteration)
+    trainer_with(quiet, epochs=1).fit(INPUTS, TARGETS)
+    assert calls == [1, 2]
+
+
+def test_what_a_hook_adds_to_the_row_is_logged():
+    def act(moment, state):
+        state.row[moment] = np.float32(0.5)
+
+    history = trainer_with(recording("adds", [], act), epochs=1).fit(INPUTS, TARGETS)
+    iteration, epoch, end = history.rows[0], history.rows[2], history.rows[3]
+    assert (iteration["on_batch_begin"], iteration["on_gradients_computed"]) == (0.5, 0.5)
+    assert epoch["on_epoch_end"] == 0.5
+    assert end["on_train_end"] == 0.5
+
+
+STOPS = {  # rows written: iterations, epochs; updates applied
+    "on_train_begin": (0, 0, 0),
+    "on_epoch_begin": (0, 0, 0),
+    "on_batch_begin": (0, 0, 0),
+    "on_gradients_computed": (1, 0, 0),
+    "on_batch_end": (1, 0, 1),
+    "on_epoch_end": (2, 1, 2),
+}
+
+
+@pytest.mark.parametrize("at", STOPS)
+def test_a_stop_is_honoured_after_the_round_of_the_hook_it_was_requested_in(at):
+    calls = []
+    trainer = trainer_with(recording("first", calls, stopping(at)), recording("second", calls))
+    history = trainer.fit(INPUTS, TARGETS)
+    assert calls[-4:] == [(name, moment) for moment in (at, "on_train_end") for name in ("first", "second")]
+    events = [row["event"] for row in history]
+    n_updates = trainer.state.optimizer_state.n_updates
+    assert (events.count("iteration"), events.count("epoch"), n_updates) == STOPS[at]
+    assert trainer.outcome == "stopped"
+    assert (history.rows[-1]["outcome"], history.rows[-1]["reason"]) == ("stopped", f"enough at {at}")
+
+
+def test_the_first_reason_is_kept():
+    first, second = recording("a", [], stopping("on_batch_end")), recording("b", [], stopping("on_batch_end"))
+    trainer = trainer_with(first, second)
+    trainer.fit(INPUTS, TARGETS)
+    trainer.state.request_stop("too late")
+    assert trainer.state.stop_reason == "enough at on_batch_end"
+
+
+def test_a_stop_request_is_cleared_by_a_refit():
+    requests = ["on_batch_end"]
+
+    def act(moment, state):
+        if requests and moment == requests[0]:
+            state.request_stop(requests.pop())
+
+    trainer = trainer_with(recording("once", [], act))
+    trainer.fit(INPUTS, TARGETS)
+    assert trainer.outcome == "stopped"
+    trainer.fit(INPUTS, TARGETS)
+    assert trainer.outcome == "completed"
+    assert trainer.state.stop_reason is None
+    assert trainer.state.iteration == 4
+
+
+OUTCOMES = [
+    (ZeroDivisionError("oops"), "failed"),
+    (TrainingHalted("wrong"), "halted"),
+    (KeyboardInterrupt(), "interrupted"),
+]
+
+
+@pytest.mark.parametrize(("error", "outcome"), OUTCOMES, ids=lambda value: str(type(value).__name__))
+@pytest.mark.parametrize("at", HOOKS[:-1])
+def test_an_exception_leaves_unchanged_and_the_end_hooks_run(at, error, outcome, tmp_path):
+    calls = []
+    path = tmp_path / "history.jsonl"
+    trainer = trainer_with(
+        recording("before", calls),
+        recording("raises", calls, raising(at, error)),
+        recording("after", calls),
+        history_path=path,
+    )
+    with pytest.raises(type(error)) as caught:
+        trainer.fit(INPUTS, TARGETS)
+    assert caught.value is error
+    ended = [name for name, moment in calls if moment == "on_train_end"]
+    # the third had not begun when the second raised in on_train_begin
+    assert ended == (["before", "raises"] if at == "on_train_begin" else ["before", "raises", "after"])
+    assert trainer.outcome == outcome
+    assert History.read(path).rows[-1]["outcome"] == outcome
+    expected = {"on_gradients_computed": 1, "on_batch_end": 1, "on_epoch_end": 2}.get(at, 0)
+    assert [row["event"] for row in History.read(path)].count("iteration") == expected
+
+
+def test_the_epoch_row_is_written_before_an_exception_leaves():
+    trainer = trainer_with(recording("raises", [], raising("on_epoch_end", ZeroDivisionError())))
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(INPUTS, TARGETS)
+    assert [row["event"] for row in trainer.history] == ["iteration", "iteration", "epoch", "end"]
+
+
+def test_failing_end_hooks_are_collected_and_all_run():
+    calls = []
+    errors = [ValueError("a"), KeyError("b")]
+    trainer = trainer_with(
+        recording("first", calls, raising("on_train_end", errors[0])),
+        recording("second", calls, raising("on_train_end", errors[1])),
+        recording("third", calls),
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        trainer.fit(INPUTS, TARGETS)
+    assert list(caught.value.exceptions) == errors
+    assert caught.value.__cause__ is None
+    assert calls[-1] == ("third", "on_train_end")
+    assert trainer.outcome == "failed"
+    assert trainer.history.rows[-1]["outcome"] == "failed"
+
+
+def test_the_exception_that_ended_the_run_is_the_cause_of_the_group():
+    halt = TrainingHalted("wrong")
+    trainer = trainer_with(
+        recording("halts", [], raising("on_gradients_computed", halt)),
+        recording("fails", [], raising("on_train_end", ValueError("a"))),
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        trainer.fit(INPUTS, TARGETS)
+    assert caught.value.__cause__ is halt
+    assert trainer.outcome == "halted"
+
+
+def test_an_interrupt_stays_an_interrupt_when_an_end_hook_fails(caplog):
+    trainer = trainer_with(
+        recording("interrupts", [], raising("on_batch_end", KeyboardInterrupt())),
+        recording("fails", [], raising("on_train_end", ValueError("a"))),
+    )
+    with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
+        trainer.fit(INPUTS, TARGETS)
+    assert trainer.outcome == "interrupted"
+    assert "on_train_end failed" in caplog.text
+
+
+def test_the_state_tells_the_end_hooks_how_the_run_ended():
+    seen = []
+
+    class Last(Callback):
+        def on_train_end(self, state):
+            seen.append((state.outcome, state.row["event"]))
+
+    trainer_with(Last()).fit(INPUTS, TARGETS)
+    assert seen == [("completed", "end")]

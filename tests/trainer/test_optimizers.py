@@ -1,0 +1,107 @@
+"""One step of each optimizer by hand, and that its memory is not its own."""
+
+import numpy as np
+import pytest
+
+from trainer import SGD, Adam
+
+
+def test_two_sgd_steps_by_hand():
+    # theta = 1, g = 2:  theta - 0.1 * 2 = 0.8;  then g = -1:  0.8 + 0.1 = 0.9
+    vector, optimizer = np.array([1.0]), SGD(learning_rate=0.1)
+    state = optimizer.initial_state(1)
+    optimizer.update(vector, np.array([2.0]), state)
+    assert vector[0] == pytest.approx(0.8, rel=1e-15)
+    optimizer.update(vector, np.array([-1.0]), state)
+    assert vector[0] == pytest.approx(0.9, rel=1e-15)
+
+
+def test_two_sgd_steps_with_momentum_by_hand():
+    # v = 2, theta = 1 - 0.2 = 0.8;  then v = 0.5 * 2 - 3 = -2, theta = 0.8 + 0.2 = 1.0
+    vector, optimizer = np.array([1.0]), SGD(learning_rate=0.1, momentum=0.5)
+    state = optimizer.initial_state(1)
+    optimizer.update(vector, np.array([2.0]), state)
+    assert vector[0] == pytest.approx(0.8, rel=1e-15)
+    optimizer.update(vector, np.array([-3.0]), state)
+    assert vector[0] == pytest.approx(1.0, rel=1e-15)
+    assert state.moments["velocity"][0] == -2
+
+
+def test_two_adam_steps_by_hand():
+    # beta_1 = 0.5, beta_2 = 0.75, rate = 0.1, epsilon = 1
+    # t = 1, g = 2: m = 1, v = 1, corrected m = 1/0.5 = 2, v = 1/0.25 = 4: step 0.1 * 2 / (2 + 1) = 0.2/3
+    # t = 2, g = -1: m = 0.5 - 0.5 = 0: no step, whatever v is
+    # t = 3, g = 4: m = 2, corrected 2/0.875; v: 1 -> 0.75 + 0.25 = 1 -> 0.75 + 4 = 4.75, corrected
+    #        4.75 / (1 - 0.421875) = 8.2162162...
+    vector = np.array([1.0])
+    optimizer = Adam(learning_rate=0.1, beta_1=0.5, beta_2=0.75, epsilon=1.0)
+    state = optimizer.initial_state(1)
+    optimizer.update(vector, np.array([2.0]), state)
+    assert vector[0] == pytest.approx(1 - 0.2 / 3, rel=1e-15)
+    optimizer.update(vector, np.array([-1.0]), state)
+    assert vector[0] == pytest.approx(1 - 0.2 / 3, rel=1e-15)
+    optimizer.update(vector, np.array([4.0]), state)
+    step = 0.1 * (2 / 0.875) / (np.sqrt(4.75 / 0.578125) + 1)
+    assert vector[0] == pytest.approx(1 - 0.2 / 3 - step, rel=1e-15)
+    assert state.n_updates == 3
+
+
+def test_adam_follows_the_paper_for_a_thousand_steps():
+    rng = np.random.default_rng(0)
+    vector = rng.standard_normal(7)
+    expected, m, v = vector.copy(), np.zeros(7), np.zeros(7)
+    optimizer = Adam(learning_rate=0.01)
+    state = optimizer.initial_state(7)
+    for t in range(1, 1001):
+        gradient = rng.standard_normal(7) * np.logspace(-6, 3, 7)
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        optimizer.update(vector, gradient, state)
+    np.testing.assert_allclose(vector, expected, rtol=1e-12, atol=1e-13)  # a thousand roundings
+
+
+def test_adam_leaves_a_parameter_that_never_had_a_gradient():
+    vector, optimizer = np.array([1.5]), Adam()
+    optimizer.update(vector, np.zeros(1), optimizer.initial_state(1))
+    assert vector[0] == 1.5
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.1)], ids=repr)
+def test_float32_stays_float32_and_the_gradient_is_only_read(optimizer):
+    vector, gradient = np.ones(5, np.float32), np.arange(5, dtype=np.float32)
+    state = optimizer.initial_state(5, np.float32)
+    for _ in range(3):
+        optimizer.update(vector, gradient, state)
+    assert {array.dtype for array in [state.scratch, *state.moments.values()]} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(gradient, np.arange(5))
+    assert (vector[1:] < 1).all()
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(0.1)], ids=repr)
+def test_two_fits_share_an_optimizer_without_sharing_its_memory(optimizer):
+    results = []
+    for _ in range(2):
+        vector, state = np.ones(5), optimizer.initial_state(5)
+        for gradient in (1.0, -2.0, 0.5):
+            optimizer.update(vector, np.full(5, gradient), state)
+        results.append(vector)
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: SGD(learning_rate=0.0), "learning_rate"),
+        (lambda: SGD(learning_rate=float("inf")), "learning_rate"),
+        (lambda: SGD(momentum=1.0), "momentum"),
+        (lambda: SGD(momentum=-0.1), "momentum"),
+        (lambda: Adam(learning_rate=float("nan")), "learning_rate"),
+        (lambda: Adam(beta_1=1.0), "beta_1"),
+        (lambda: Adam(beta_2=-0.5), "beta_2"),
+        (lambda: Adam(epsilon=0.0), "epsilon"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(make, name):
+    with pytest.raises(ValueError, match=f"Invalid {name}. Expected .* Received"):
+        make()

@@ -1,0 +1,232 @@
+"""Trainer: the only training loop in the project."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trainer.callbacks import Batch, Callback, Outcome, TrainState
+from trainer.history import History
+from trainer.hooks import Hooks
+from trainer.network import Network
+from trainer.optimizers import Adam, Optimizer
+from trainer.parameters import Array, Parameters
+from trainer.rows import checked_inputs, checked_targets, gather
+
+PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
+
+
+class Trainer:
+    """Fits a network by mini-batches.
+
+    An **iteration** is one parameter update, an **epoch** one pass over the training rows in a fresh random
+    order; both are counted from 1, and the iteration goes on counting from epoch to epoch.
+
+    Parameters
+    ----------
+    network : Network
+    optimizer : Optimizer, optional
+        ``Adam()`` by default.
+    batch_size : int >= 1, default=256
+        Rows per iteration; the last batch of an epoch may be smaller.
+    epochs : int >= 1, default=5
+    dtype : {"float64", "float32"}, default="float64"
+        Of parameters, gradients and batches.
+    seed : int >= 0, default=0
+        Of three independent generators: initial parameters, order of the rows, dropout masks. The same seed
+        gives bit-identical parameters on the same machine.
+    callbacks : iterable of Callback, default=()
+        Called in this order.
+    history_path : path, optional
+        Where `History` writes its rows as JSON lines.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        optimizer: Optimizer | None = None,
+        batch_size: int = 256,
+        epochs: int = 5,
+        dtype: Literal["float64", "float32"] = "float64",
+        seed: int = 0,
+        callbacks: Iterable[Callback] = (),
+        history_path: Path | str | None = None,
+    ) -> None:
+        if dtype not in ("float64", "float32"):
+            raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
+        self.network = network
+        self.optimizer = Adam() if optimizer is None else optimizer
+        self.batch_size = _integer("batch_size", batch_size, least=1)
+        self.epochs = _integer("epochs", epochs, least=1)
+        self.dtype = np.dtype(dtype)
+        self.seed = _integer("seed", seed, least=0)
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"Not a callback. Expected instances of trainer.Callback. Received {callback!r}.")
+        self.history_path = history_path
+        self._state: TrainState | None = None
+
+    @property
+    def state(self) -> TrainState:
+        """The last run, or the current one."""
+        if self._state is None:
+            raise RuntimeError("Nothing was fitted yet. Expected a call of fit before. Received none.")
+        return self._state
+
+    @property
+    def parameters(self) -> Parameters:
+        """The fitted parameters; after a halt, those from before the suspect update."""
+        return self.state.parameters
+
+    @property
+    def history(self) -> History:
+        """The rows of the last run."""
+        return self.state.history
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the last run ended; see `TrainState`."""
+        return self.state.outcome
+
+    def fit(
+        self,
+        inputs: ArrayLike,
+        targets: ArrayLike,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> History:
+        """Train from fresh parameters; nothing of an earlier fit is kept.
+
+        Parameters
+        ----------
+        inputs : array-like of shape (n_samples, n_features)
+            A memory-mapped array is read batch by batch.
+        targets : array-like of shape (n_samples,)
+            0 or 1, both present.
+        validation : pair of array-likes, optional
+            Inputs and targets on which ``"validation_loss"`` is measured after every epoch: the same loss,
+            penalty included, without dropout.
+
+        Returns
+        -------
+        History
+            One row an iteration (its loss before the update, dropout included), one an epoch
+            (``"epoch_loss"`` is the mean of those losses over the rows), and one at the end.
+
+        Raises
+        ------
+        ValueError
+            If the rows are not what is expected above; then nothing was trained or written.
+        TrainingHalted
+            If a callback does not trust the gradients.
+        ExceptionGroup
+            If `on_train_end` hooks fail; its cause is the exception that ended the run, if any.
+
+        Notes
+        -----
+        Any exception out of a hook, and `KeyboardInterrupt`, leaves `fit` as it was raised, once every
+        `on_train_end` was called and the end row is written.
+        """
+        n_features = self.network.layer_sizes[0]
+        rows = checked_inputs(inputs, n_features, self.dtype)
+        labels = checked_targets(targets, len(rows), self.dtype, both_classes=True)
+        if validation is not None:
+            held_out = checked_inputs(validation[0], n_features, self.dtype)
+            held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
+        seeds = np.random.SeedSequence(self.seed).spawn(3)
+        initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
+        parameters = self.network.initial_parameters(initial, self.dtype)
+        state = TrainState(
+            network=self.network,
+            parameters=parameters,
+            gradients=parameters.zeros_like(),
+            optimizer=self.optimizer,
+            optimizer_state=self.optimizer.initial_state(parameters.vector.size, self.dtype),
+            inputs=rows,
+            targets=labels,
+            n_epochs=self.epochs,
+            n_iterations=self.epochs * -(-len(rows) // self.batch_size),
+            history=History(self.history_path),
+            batch=Batch(rows[:0], labels[:0]),
+            validation=None if validation is None else Batch(held_out, held_out_labels),
+        )
+        self._state = state
+        self._run(state, order, masks)
+        return state.history
+
+    def predict_proba(self, inputs: ArrayLike) -> Array:
+        """Return the probability of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
+        rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
+        starts = range(0, len(rows), PREDICTION_ROWS)
+        blocks = (rows[start : start + PREDICTION_ROWS].astype(self.dtype, copy=False) for start in starts)
+        return np.concatenate([self.network.predict_proba(self.parameters, block) for block in blocks])
+
+    def _run(self, state: TrainState, order: np.random.Generator, masks: np.random.Generator) -> None:
+        hooks = Hooks(self.callbacks)
+        error: BaseException | None = None
+        try:
+            if not hooks.begin(state):
+                self._iterate(state, hooks, order, masks)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            hooks.end(state, error)
+
+    def _iterate(self, state: TrainState, hooks: Hooks, order: np.random.Generator, masks: np.random.Generator) -> None:
+        """Run every epoch, or return where a stop was requested."""
+        network, parameters, gradients = state.network, state.parameters, state.gradients
+        n_rows = len(state.inputs)
+        for epoch in range(1, state.n_epochs + 1):
+            state.epoch = epoch
+            if hooks.call("on_epoch_begin", state):
+                return
+            index = order.permutation(n_rows)
+            total = 0.0
+            for start in range(0, n_rows, self.batch_size):
+                chosen = index[start : start + self.batch_size]
+                state.batch = Batch(gather(state.inputs, chosen, self.dtype), gather(state.targets, chosen, self.dtype))
+                state.iteration += 1
+                state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
+                if hooks.call("on_batch_begin", state):
+                    return
+                state.loss, _ = network.loss_and_gradients(parameters, *state.batch, masks, gradients)
+                state.row["loss"] = state.loss
+                total += state.loss * len(chosen)
+                try:
+                    stop = hooks.call("on_gradients_computed", state)
+                finally:  # on disk before anybody can raise over it
+                    state.history.append(state.row)
+                if stop:
+                    return
+                state.optimizer.update(parameters.vector, gradients.vector, state.optimizer_state)
+                if hooks.call("on_batch_end", state):
+                    return
+            state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
+            state.row["epoch_loss"] = total / n_rows
+            if state.validation is not None:
+                state.row["validation_loss"] = network.loss(parameters, *state.validation)
+            try:
+                stop = hooks.call("on_epoch_end", state)
+            finally:
+                state.history.append(state.row)
+            if stop:
+                return
+
+
+def _integer(name: str, value: int, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"Invalid {name}. Expected an integer, at least {least}. Received {value!r}.")
+    if value < least:
+        raise ValueError(f"Invalid {name}. Expected an integer, at least {least}. Received {value}.")
+    return int(value)

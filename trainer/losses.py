@@ -1,0 +1,173 @@
+"""Losses: what training makes small; each value beside its gradient.
+
+Both are analytic in their complex arguments, branching on the real part only, so that the
+complex-step derivative holds.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from trainer.parameters import Array
+
+
+def sigmoid(logits: Array) -> Array:
+    """Return ``1 / (1 + exp(-z))`` of real logits, without overflow.
+
+    Notes
+    -----
+    With ``e = exp(-|z|)``, which cannot overflow, it is ``1 / (1 + e)`` for ``z >= 0`` and ``e / (1 + e)``
+    otherwise.
+    """
+    decay = np.exp(-np.abs(logits))
+    return _sigmoid(logits, decay)
+
+
+def _sigmoid(logits: Array, decay: Array) -> Array:
+    probabilities: Array = np.maximum(decay, logits >= 0)  # the decay is at most 1
+    probabilities /= 1 + decay
+    return probabilities
+
+
+class WeightedBinaryCrossEntropy:
+    """Negative log-likelihood of 0/1 targets, from logits; the rare class may weigh more.
+
+    Parameters
+    ----------
+    positive_weight : float > 0, default=1.0
+        Weight of a row with target 1; a row with target 0 weighs 1.
+
+    Raises
+    ------
+    ValueError
+        If `positive_weight` is not positive and finite.
+
+    Notes
+    -----
+    From ``-y log(s(z)) - (1-y) log(1-s(z))`` with ``s(z) = 1 / (1 + exp(-z))``, per row
+
+    ``loss = w (max(z, 0) - z y + log1p(exp(-|z|)))``, ``w = positive_weight if y == 1 else 1``
+
+    which neither overflows nor needs a clip. ``log(1 + exp(z))`` has the derivative ``s(z)``, therefore
+    ``dloss/dz = w (s(z) - y)``; the mean over rows divides it by n_rows.
+    """
+
+    def __init__(self, positive_weight: float = 1.0) -> None:
+        if not (positive_weight > 0 and math.isfinite(positive_weight)):
+            raise ValueError(
+                f"Invalid positive_weight. Expected a positive, finite float. Received {positive_weight!r}."
+            )
+        self.positive_weight = positive_weight
+
+    def per_row(self, logits: Array, targets: Array) -> Array:
+        """Return the weighted loss of every row.
+
+        Parameters
+        ----------
+        logits : ndarray of shape (..., n_rows)
+            Real or complex.
+        targets : ndarray of shape (n_rows,)
+            0 or 1.
+
+        Returns
+        -------
+        ndarray of shape (..., n_rows)
+            In nats.
+        """
+        targets = targets.astype(logits.real.dtype, copy=False)
+        if logits.dtype.kind == "c":
+            positive = logits.real > 0
+            hinge, magnitude = np.where(positive, logits, 0), np.where(positive, logits, -logits)
+        else:
+            hinge, magnitude = np.maximum(logits, 0), np.abs(logits)
+        losses: Array = hinge
+        losses -= logits * targets
+        losses += np.log1p(np.exp(-magnitude))
+        if self.positive_weight != 1:
+            losses *= self._weights(targets)
+        return losses
+
+    def value(self, logits: Array, targets: Array) -> float | complex:
+        """Return the mean of `per_row` over the rows: a float, or a complex for complex logits."""
+        mean: float | complex = self.per_row(logits, targets).mean().item()
+        return mean
+
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        """Return the mean loss and its gradient with respect to real logits, shape (n_rows,)."""
+        n_rows = len(logits)
+        targets = targets.astype(logits.dtype, copy=False)
+        decay = np.exp(-np.abs(logits))
+        losses = np.maximum(logits, 0)
+        losses -= logits * targets
+        losses += np.log1p(decay)
+        gradient = _sigmoid(logits, decay)
+        gradient -= targets
+        if self.positive_weight != 1:
+            weights = self._weights(targets)
+            losses *= weights
+            gradient *= weights
+        gradient /= n_rows
+        return float(np.add.reduce(losses)) / n_rows, gradient
+
+    def _weights(self, targets: Array) -> Array:
+        weights: Array = 1 + (self.positive_weight - 1) * targets
+        return weights
+
+
+class L2Penalty:
+    """A pull of the weights towards zero; biases are left alone.
+
+    Parameters
+    ----------
+    strength : float >= 0, default=0.0
+        λ below, dimensionless.
+
+    Raises
+    ------
+    ValueError
+        If `strength` is negative or not finite.
+
+    Notes
+    -----
+    ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``,
+    so that it is analytic in a complex W.
+    """
+
+    def __init__(self, strength: float = 0.0) -> None:
+        if not 0 <= strength < math.inf:
+            raise ValueError(f"Invalid L2 strength. Expected a finite float, at least 0. Received {strength!r}.")
+        self.strength = strength
+
+    def value(self, parameters: Mapping[str, Array], names: Iterable[str]) -> float | complex:
+        """Return the penalty of the weights `names`."""
+        if not self.strength:
+            return 0.0
+        total: float | complex = sum(_square(parameters[name]) for name in names)
+        return self.strength / 2 * total
+
+    def add_gradient(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], names: Iterable[str]
+    ) -> None:
+        """Add the gradient of `value` to ``gradients[name]`` for each of `names`."""
+        if not self.strength:
+            return
+        for name in names:
+            gradient = gradients[name]
+            gradient += self.strength * parameters[name]
+
+    def change(self, weight: Array, step: Array | complex) -> Array | float:
+        """Return by how much `value` grows when each entry alone moves by its step.
+
+        ``λ/2 ((w + s)² - w²) = λ s (w + s/2)``, in the shape of `weight`.
+        """
+        if not self.strength:
+            return 0.0
+        growth: Array = self.strength * step * (weight + step / 2)
+        return growth
+
+
+def _square(weight: Array) -> float | complex:
+    flat = weight.ravel()
+    square: float | complex = np.dot(flat, flat).item()
+    return square

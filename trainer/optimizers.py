@@ -1,0 +1,173 @@
+"""Optimizers: how a gradient moves the parameters, in place, as passes over one flat vector.
+
+An optimizer holds its settings only. What it remembers of a fit is an `OptimizerState`, owned by the
+trainer, so one optimizer serves any number of fits.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from trainer.parameters import Array
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers between two updates.
+
+    Attributes
+    ----------
+    n_updates : int
+    moments : dict of str to ndarray of shape (n_parameters,)
+        With `n_updates`, all that a checkpoint needs.
+    scratch : ndarray of shape (n_parameters,)
+        Working storage, of no meaning between updates: no update allocates.
+    """
+
+    n_updates: int
+    moments: dict[str, Array]
+    scratch: Array
+
+
+class Optimizer(ABC):
+    """Settings, and the rule for one update."""
+
+    moment_names: tuple[str, ...] = ()
+
+    def initial_state(self, n_parameters: int, dtype: DTypeLike = np.float64) -> OptimizerState:
+        """Return the state before the first update."""
+        moments = {name: np.zeros(n_parameters, dtype) for name in self.moment_names}
+        return OptimizerState(0, moments, np.empty(n_parameters, dtype))
+
+    @abstractmethod
+    def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
+        """Move `vector` against `gradient`, both of shape (n_parameters,); the gradient is only read."""
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, default=0.01
+    momentum : float in [0, 1), default=0.0
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    Notes
+    -----
+    ``v = momentum · v + g``, then ``θ = θ - learning_rate · v``.
+
+    References
+    ----------
+    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, eq. 1-2;
+    there v carries the learning rate, which is the same while the rate is constant.
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:
+        self.learning_rate = _positive("learning_rate", learning_rate)
+        self.momentum = _decay("momentum", momentum)
+        self.moment_names = ("velocity",) if momentum else ()
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum})"
+
+    def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
+        """Apply the formula above to every entry."""
+        state.n_updates += 1
+        if self.momentum:
+            velocity = state.moments["velocity"]
+            velocity *= self.momentum
+            velocity += gradient
+            gradient = velocity
+        np.multiply(gradient, self.learning_rate, out=state.scratch)
+        vector -= state.scratch
+
+
+class Adam(Optimizer):
+    """Steps scaled by running moments of the gradient, entry by entry.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, default=1e-3
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the first and of the second moment.
+    epsilon : float > 0, default=1e-8
+        Keeps the step finite where the gradient was always zero.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    Notes
+    -----
+    ``m = β₁ m + (1-β₁) g``, ``v = β₂ v + (1-β₂) g²``, and at update t
+    ``θ = θ - learning_rate · m̂ / (√v̂ + epsilon)`` with ``m̂ = m / (1-β₁ᵗ)``, ``v̂ = v / (1-β₂ᵗ)``.
+
+    Kept are the plain sums ``M = m / (1-β₁)`` and ``V = v / (1-β₂)``, which need two passes less. With
+    ``r = √((1-β₂) / (1-β₂ᵗ))`` the step is ``rate · M / (√V + epsilon / r)``, where the scalar
+    ``rate = learning_rate · (1-β₁) / ((1-β₁ᵗ) · r)`` takes in every correction.
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
+    """
+
+    moment_names = ("first", "second")
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.learning_rate = _positive("learning_rate", learning_rate)
+        self.beta_1 = _decay("beta_1", beta_1)
+        self.beta_2 = _decay("beta_2", beta_2)
+        self.epsilon = _positive("epsilon", epsilon)
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        return (
+            f"Adam(learning_rate={self.learning_rate}, beta_1={self.beta_1}, "
+            f"beta_2={self.beta_2}, epsilon={self.epsilon})"
+        )
+
+    def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
+        """Apply the formula above to every entry."""
+        state.n_updates += 1
+        t = state.n_updates
+        r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
+        rate = self.learning_rate * (1 - self.beta_1) / ((1 - self.beta_1**t) * r)
+        first, second, scratch = state.moments["first"], state.moments["second"], state.scratch
+        first *= self.beta_1
+        first += gradient
+        second *= self.beta_2
+        np.multiply(gradient, gradient, out=scratch)
+        second += scratch
+        np.sqrt(second, out=scratch)
+        scratch += self.epsilon / r
+        np.divide(first, scratch, out=scratch)
+        scratch *= rate
+        vector -= scratch
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"Invalid {name}. Expected a positive, finite float. Received {value!r}.")
+    return value
+
+
+def _decay(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"Invalid {name}. Expected a float in [0, 1). Received {value!r}.")
+    return value

@@ -1,0 +1,101 @@
+"""Parameters: named arrays that are views into one flat vector, so an update is one pass over it."""
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
+
+
+class Parameters(Mapping[str, Array]):
+    """Named arrays, each a view into one flat contiguous vector.
+
+    Writing into ``parameters["W1"]`` writes into ``parameters.vector`` and the other way round; nothing
+    is ever flattened or copied back.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        Name and shape of every array, in the order in which they lie in the vector.
+    vector : ndarray of shape (n_parameters,), optional
+        Storage to view; not copied. Zeros of `dtype` by default.
+    dtype : dtype, default=float64
+        Of the storage when `vector` is not given.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+    vector : ndarray of shape (n_parameters,)
+
+    Raises
+    ------
+    ValueError
+        If `vector` is not one-dimensional, contiguous and as long as the shapes ask for.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        vector: Array | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.shapes = dict(shapes)
+        length = sum(prod(shape) for shape in self.shapes.values())
+        if vector is None:
+            vector = np.zeros(length, dtype)
+        if vector.shape != (length,) or not vector.flags.c_contiguous:
+            raise ValueError(
+                f"The vector does not fit the shapes. Expected a contiguous array of shape ({length},). "
+                f"Received shape {vector.shape}."
+            )
+        self.vector = vector
+        self._views: dict[str, Array] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + prod(shape)
+            self._views[name] = vector[start:stop].reshape(shape)
+            start = stop
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the view of that name."""
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, in the order of the vector."""
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        """Return the number of arrays."""
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        """Show names, shapes and dtype."""
+        shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+        return f"Parameters({shapes}; {self.vector.size} {self.vector.dtype})"
+
+    def copy(self) -> Self:
+        """Return the same values in storage of their own."""
+        return type(self)(self.shapes, self.vector.copy())
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return the same values as `dtype`, always in storage of their own."""
+        return type(self)(self.shapes, self.vector.astype(dtype))
+
+    def zeros_like(self) -> Self:
+        """Return zeros of the same names, shapes and dtype."""
+        return type(self)(self.shapes, np.zeros_like(self.vector))
+
+    def __copy__(self) -> Self:
+        """Return `copy`: views of a vector cannot be shared halfway."""
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return `copy`."""
+        return self.copy()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, tuple[int, ...]], Array]]:
+        """Pickle the vector once, and make the views anew."""
+        return type(self), (self.shapes, self.vector)
