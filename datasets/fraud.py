@@ -1,0 +1,183 @@
+"""A synthetic table of card payments, a few of which are fraud.
+
+It looks like the anonymised card tables that banks publish: numbered columns without a name or a unit, and
+far fewer frauds than honest payments. Nothing in it was ever a real payment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import make_classification
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+Array = NDArray[np.float64]
+
+TRAIN_SHARE = 0.6  # of the rows; validation and test halve the rest
+ROWS_PER_CLASS = 5  # the fewest of which a 60/20/20 split gives every part one
+MAX_SEED = 2**32 - 1  # what numpy's legacy generator, which scikit-learn draws from, accepts
+CLUSTERS_PER_CLASS = 3  # several kinds of fraud: a straight line through the table is not enough
+# Half the spacing of the clusters, before scaling. Average precision on the test rows at the defaults, seeds
+# 0 to 3: 0.70 to 0.96 for a 30-16-8-1 network after 470 updates (Adam 5e-3, 10 epochs of batches of 256, two
+# initialisations each), 0.33 to 0.86 for a logistic regression, 0.02 for guessing.
+CLASS_SEPARATION = 1.8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Some rows of the table and what they turned out to be.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_samples, n_features), float64
+        One payment a row, C-contiguous. Every column is in standard deviations of the training rows.
+    targets : ndarray of shape (n_samples,), float64
+        1.0 for fraud, 0.0 for an honest payment.
+    """
+
+    inputs: Array
+    targets: Array
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return len(self.targets)
+
+    @property
+    def n_fraud(self) -> int:
+        """Number of rows that are fraud."""
+        return int(np.count_nonzero(self.targets))
+
+    def __repr__(self) -> str:
+        """Say how large it is; the rows themselves would fill the screen."""
+        return f"Split({self.n_samples} rows, {self.n_fraud} fraud, {self.inputs.shape[1]} features)"
+
+
+@dataclass(frozen=True, eq=False)
+class FraudData:
+    """The three parts of a table of payments.
+
+    Attributes
+    ----------
+    train, validation, test : Split
+        60, 20 and 20 % of the rows, each with the same share of fraud. No row is in two of them.
+    feature_names : tuple of str
+        ``("V1", "V2", ...)``, one name a column. Every column means the same kind of thing: an anonymous
+        score of a payment, standardised and therefore dimensionless. See `make_fraud`.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    feature_names: tuple[str, ...]
+
+
+def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: float = 0.02, seed: int = 0) -> FraudData:
+    """Make a table of payments, split it, and standardise it.
+
+    Parameters
+    ----------
+    n_samples : int, default=20_000
+        Rows in all three parts together.
+    n_features : int, default=30
+        Columns, at least 2. Half of them tell frauds from honest payments, a third are linear mixtures of
+        those, and the rest are noise; the columns are shuffled.
+    fraud_rate : float, default=0.02
+        Share of the rows that are fraud, strictly between 0 and 1: ``round(n_samples * fraud_rate)`` rows.
+    seed : int, default=0
+        Same seed, same table, to the last bit on the same machine. From 0 to 2**32 - 1.
+
+    Returns
+    -------
+    FraudData
+        `train`, `validation` and `test`, each with `inputs` and `targets`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind or out of range, or if there are too few rows for each part to
+        hold a row of each class: ``n_samples * min(fraud_rate, 1 - fraud_rate)`` must be at least 5.
+
+    Notes
+    -----
+    Column ``Vj``, j = 1 ... n_features, stands for what the numbered columns of a published card table stand
+    for: a score computed from a payment whose meaning is kept secret. It has no unit. It is standardised as
+    ``(raw - mean) / standard deviation``, both taken over the training rows only, so that nothing about the
+    validation and test rows reaches the training.
+
+    No label is flipped: the difficulty comes from clusters that overlap. Each class is a mixture of three
+    Gaussian clusters (two below six columns, which have no room for more).
+
+    References
+    ----------
+    I. Guyon, "Design of experiments for the NIPS 2003 variable selection benchmark", 2003, which
+    `sklearn.datasets.make_classification` implements.
+    """
+    _refuse_bad_arguments(n_samples, n_features, fraud_rate, seed)
+    raw, targets = _payments(n_samples, n_features, round(n_samples * fraud_rate), seed)
+    train, rest, train_targets, rest_targets = train_test_split(
+        raw, targets, train_size=TRAIN_SHARE, stratify=targets, random_state=seed
+    )
+    validation, test, validation_targets, test_targets = train_test_split(
+        rest, rest_targets, test_size=0.5, stratify=rest_targets, random_state=seed
+    )
+    scaler = StandardScaler().fit(train)
+    return FraudData(
+        train=Split(_contiguous(scaler.transform(train)), train_targets),
+        validation=Split(_contiguous(scaler.transform(validation)), validation_targets),
+        test=Split(_contiguous(scaler.transform(test)), test_targets),
+        feature_names=tuple(f"V{column}" for column in range(1, n_features + 1)),
+    )
+
+
+def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple[Array, Array]:
+    """Raw rows, exactly `n_fraud` fraud: make_classification rounds per cluster, so make more and cut."""
+    n_informative = max(2, n_features // 2)
+    n_clusters = min(CLUSTERS_PER_CLASS, 2**n_informative // 2)  # one vertex of a hypercube for each cluster
+    n_made = n_samples + 2 * n_clusters
+    raw, labels = make_classification(
+        n_made,
+        n_features,
+        n_informative=n_informative,
+        n_redundant=n_features // 3,
+        n_clusters_per_class=n_clusters,
+        weights=[1 - (n_fraud + n_clusters) / n_made],
+        flip_y=0.0,
+        class_sep=CLASS_SEPARATION,
+        random_state=seed,
+    )
+    fraud = np.flatnonzero(labels == 1)[:n_fraud]
+    honest = np.flatnonzero(labels == 0)[: n_samples - n_fraud]
+    kept = np.sort(np.concatenate([fraud, honest]))
+    return raw[kept], labels[kept].astype(np.float64)
+
+
+def _contiguous(rows: Array) -> Array:
+    return np.ascontiguousarray(rows, dtype=np.float64)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _refuse_bad_arguments(n_samples: int, n_features: int, fraud_rate: float, seed: int) -> None:
+    for name, value, lowest in (("n_samples", n_samples, 1), ("n_features", n_features, 2)):
+        if not _is_integer(value) or value < lowest:
+            raise ValueError(f"Invalid `{name}`. Expected an integer of at least {lowest}. Received: {name}={value!r}")
+    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"Invalid `seed`. Expected an integer from 0 to {MAX_SEED}. Received: seed={seed!r}")
+    is_number = isinstance(fraud_rate, int | float | np.integer | np.floating)
+    if not is_number or not 0 < fraud_rate < 1:  # NaN and True fail the comparison
+        raise ValueError(
+            f"Invalid `fraud_rate`. Expected a number strictly between 0 and 1. Received: fraud_rate={fraud_rate!r}"
+        )
+    rarer = min(float(fraud_rate), 1 - float(fraud_rate))
+    needed = np.ceil(np.round(ROWS_PER_CLASS / rarer, 6))
+    if n_samples < needed:
+        raise ValueError(
+            f"Too few rows for each of train, validation and test to hold a row of each class. Expected "
+            f"n_samples >= {needed:.10g} at fraud_rate={fraud_rate:g}. Received: n_samples={n_samples}"
+        )
