@@ -1,0 +1,182 @@
+"""GradientCheck: the check as a callback of a training run: when, on which rows, log, halt."""
+
+import logging
+from typing import Any, Literal
+
+import numpy as np
+
+from checks.check import THRESHOLD, GradientCheckError, check_gradients, validate_options
+from checks.probe import Probe, Sampler
+from checks.proof import Proof
+from checks.report import GradientReport
+from checks.verdict import Cause, Verdict
+from trainer.callbacks import Callback, TrainingHalted, TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
+    """A gradient check failed during training; ``report`` says where and why, ``iteration`` when."""
+
+    def __init__(self, report: GradientReport, iteration: int) -> None:
+        GradientCheckError.__init__(self, report, f"Training halted at iteration {iteration}.\n{report}")
+        self.iteration = iteration
+
+
+class GradientCheck(Callback):
+    """Check back-propagation every k iterations, and halt the run where it is wrong.
+
+    Runs in ``on_gradients_computed``: after backprop and before the update. It works on a float64 copy of the
+    parameters, on rows of its own choice from the training rows, with a generator of its own, so training with
+    and without it gives bit-identical weights.
+
+    Parameters
+    ----------
+    every : int, default=100
+        Check at the iterations ``every, 2·every, …`` (one iteration is one parameter update).
+    rows : int, default=64
+        Size of the probe: a fresh stratified sample of the training rows for each check, with rows of both
+        classes however rare one is.
+    coverage : {"full", "directions"}, default="full"
+        Every coordinate, or one fresh random direction through all of them.
+    derivative : {"central", "complex"}, optional
+        See `check_gradients`.
+    threshold : float, default=1e-7
+        Largest relative difference that passes, dimensionless.
+    step : float, default=1e-5
+        Base step of central differences; it need not be chosen.
+    dropout : {"off", "frozen"}, default="off"
+        Off, or one mask replayed in every evaluation of a check, so that dropout's own backward is checked.
+    terms : bool, default=False
+        Check the loss of each class and the regulariser apart as well, so that a mistake in a small term is not
+        drowned by a large one.
+    on_failure : {"raise", "stop", "log"}, default="raise"
+        Halt by an exception, end the run in good order, or only log.
+    seed : int, default=0
+        Seed of the check's own generator.
+
+    Attributes
+    ----------
+    report : GradientReport or None
+        The last check.
+    proof : Proof
+        What the checks of the run have shown so far.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        every: int = 100,
+        *,
+        rows: int = 64,
+        coverage: Literal["full", "directions"] = "full",
+        derivative: Literal["central", "complex"] | None = None,
+        threshold: float = THRESHOLD,
+        step: float | None = None,
+        dropout: Literal["off", "frozen"] = "off",
+        terms: bool = False,
+        on_failure: Literal["raise", "stop", "log"] = "raise",
+        seed: int = 0,
+    ) -> None:
+        for name, value, least in (("every", every, 1), ("rows", rows, 2), ("seed", seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
+        for name, choice, choices in (
+            ("dropout", dropout, ("off", "frozen")),
+            ("on_failure", on_failure, ("raise", "stop", "log")),
+        ):
+            if choice not in choices:
+                raise ValueError(f"{name} is unknown. Expected one of {choices}. Received {choice!r}.")
+        validate_options(coverage, derivative, threshold, step)
+        self.every = every
+        self.rows = rows
+        self.options: dict[str, Any] = {
+            "coverage": coverage,
+            "derivative": derivative,
+            "threshold": threshold,
+            "step": step,
+        }
+        self.dropout = dropout
+        self.terms = terms
+        self.on_failure = on_failure
+        self.seed = seed
+        self.report: GradientReport | None = None
+        self.proof = Proof()
+        self._rng = np.random.default_rng(seed)
+        self._sampler: Sampler | None = None
+        self._complex_confirmed = False
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Start afresh: no evidence of an earlier run counts."""
+        self._rng = np.random.default_rng(self.seed)
+        self._sampler = Sampler(state.targets, self.rows)
+        self._complex_confirmed = False
+        self.report = None
+        self.proof = Proof(
+            coverage=self.options["coverage"],
+            dropout=self.dropout,
+            threshold=self.options["threshold"],
+            n_positive=self._sampler.n_positive,
+        )
+
+    def on_gradients_computed(self, state: TrainState) -> None:
+        """Check, log, and halt if the gradient is wrong."""
+        if state.iteration % self.every != 0:
+            return
+        if self._sampler is None:
+            raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
+        probe = Probe.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
+        report = check_gradients(
+            probe.loss,
+            probe.gradients,
+            probe.parameters,
+            rng=self._rng,
+            terms=probe.terms() if self.terms else None,
+            coordinate_losses=probe.coordinate_losses,
+            hints=probe.hints(),
+            complex_confirmed=self._complex_confirmed,
+            **self.options,
+        )
+        self._complex_confirmed = report.complex_confirmed
+        self.report = report
+        self.proof.derivative = report.derivative
+        self.proof.add(state.iteration, report, probe.exercised(state))
+        state.row.update(_row(report))
+        self._log(state, report, probe)
+        if report.verdict is Verdict.FAIL:
+            if self.on_failure == "raise":
+                raise TrainingHaltedByCheck(report, state.iteration)
+            if self.on_failure == "stop":
+                state.request_stop(f"gradient check failed at iteration {state.iteration}: {report.summary()}")
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Put what the checks have shown into the history."""
+        state.row["proof"] = str(self.proof)
+
+    def _log(self, state: TrainState, report: GradientReport, probe: Probe) -> None:
+        level = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
+        dead = f"  ({probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
+        logger.log(level[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
+
+
+def _row(report: GradientReport) -> dict[str, Any]:
+    """Give the fields of one check for a row of the history."""
+    row = {
+        "difference": report.difference,
+        "plain_difference": report.plain_difference,
+        "threshold": report.threshold,
+        "verdict": report.verdict.value,
+        "cause": report.cause.value,
+        "parameters_checked": report.n_parameters,
+        "kinks": report.kinks,
+        "evaluations": report.evaluations,
+        "milliseconds": 1e3 * report.seconds,
+    }
+    if report.culprits:
+        worst = report.culprits[0]
+        row |= {"worst": worst.label, "gradient": worst.gradient, "numerical": worst.numerical, "ratio": worst.ratio}
+    return row

@@ -1,0 +1,197 @@
+"""check_gradients: the front door of the library. It compares anybody's gradient with its loss."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from checks.diagnosis import diagnose
+from checks.directions import check_direction
+from checks.full import check_coordinates
+from checks.layout import Layout, Structure
+from checks.mistake import Hints
+from checks.objective import CoordinateLosses, Loss, Objective
+from checks.outcome import not_finite_gradient
+from checks.report import GradientReport
+from checks.slopes import STEP
+from checks.verdict import Verdict
+
+THRESHOLD = 1e-7  # the classic one: below it, the exercise calls a gradient right
+
+
+class GradientCheckError(AssertionError):
+    """A gradient does not match its loss; ``report`` says where and why."""
+
+    def __init__(self, report: GradientReport, message: str = "") -> None:
+        super().__init__(message or str(report))
+        self.report = report
+
+
+def check_gradients(
+    loss: Loss,
+    gradients: Structure | Callable[[Any], Structure],
+    parameters: Structure,
+    *,
+    coverage: str = "full",
+    derivative: str | None = None,
+    threshold: float = THRESHOLD,
+    step: float | None = None,
+    rng: np.random.Generator | None = None,
+    terms: Mapping[str, tuple[Loss, Callable[[Any], Structure]]] | None = None,
+    coordinate_losses: CoordinateLosses | None = None,
+    hints: Hints | None = None,
+    complex_confirmed: bool = False,
+) -> GradientReport:
+    """Compare a gradient with the loss it should be the gradient of.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(parameters) -> float``, deterministic. It gets fresh float64 arrays.
+    gradients : structure or callable
+        The gradient under test, of the same structure as ``parameters`` (a dict may use ``dW1`` for ``W1``), or
+        a function of the parameters that gives it.
+    parameters : float, array, dict of arrays, or sequence of arrays
+        Where to check; never modified. Integers are read as floats.
+    coverage : {"full", "directions"}, default="full"
+        Every coordinate, ``2n`` evaluations; or one fresh random direction through all of them, one or two.
+    derivative : {"central", "complex"}, optional
+        How slopes are measured first: central differences, or the complex step where the loss takes complex
+        parameters. Default: central for ``"full"``, complex for ``"directions"``. The other one is the second
+        opinion when they disagree with the gradient.
+    threshold : float, default=1e-7
+        Largest relative difference that passes, dimensionless, for each tensor.
+    step : float, default=1e-5
+        Base step of central differences in units of ``max(1, |theta|)``. It need not be chosen: a suspicious
+        slope is measured at eight steps anyway.
+    rng : numpy.random.Generator, optional
+        Where random directions come from. Default: a fresh one, so that no two checks share a direction.
+    terms : dict of str to (loss, gradients), optional
+        Terms of the loss to be checked apart, each with a function for its own gradient. A term that does not
+        depend on some tensors of a dict may leave them out of its gradient.
+    coordinate_losses : callable, optional
+        ``(name, step) -> losses``: a faster way to the loss with each entry of one tensor moved on its own;
+        ``step`` has the tensor's shape, real or complex. Compared with ``loss`` before it is used.
+    hints : Hints, optional
+        What else is known, for naming the kind of a mistake.
+    complex_confirmed : bool, default=False
+        Skip holding the complex step against central differences once, because that has been done before.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is out of range, or the gradient has not the parameters' names and shapes.
+
+    Examples
+    --------
+    >>> report = check_gradients(lambda x: x * x, lambda x: 2.0 * x, 3.0)
+    >>> report.verdict.value
+    'PASS'
+    """
+    started = time.perf_counter()
+    validate_options(coverage, derivative, threshold, step)
+    derivative = derivative or ("complex" if coverage == "directions" else "central")
+    step = STEP if step is None else step
+    layout = Layout(parameters)
+    point = layout.flatten(parameters, "parameters")
+    if not np.isfinite(point).all():
+        raise ValueError("parameters hold NaN or infinity. Expected finite numbers to check a gradient at.")
+    claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
+    gradient = layout.flatten(claimed, "gradients")
+    objective = Objective(loss, layout, point, coordinate_losses)
+    objective.complex_confirmed = complex_confirmed
+    if not np.isfinite(gradient).all():
+        outcome = not_finite_gradient(objective, gradient)
+    elif coverage == "full":
+        outcome = check_coordinates(objective, gradient, threshold, step, derivative)
+    else:
+        direction_rng = np.random.default_rng() if rng is None else rng
+        outcome = check_direction(objective, gradient, threshold, step, derivative, direction_rng)
+    mistakes = diagnose(outcome.failing, threshold, hints or Hints())
+    report = GradientReport(
+        difference=outcome.difference,
+        plain_difference=outcome.plain_difference,
+        threshold=threshold,
+        tensors={name: replace(tensor, mistake=mistakes.get(name)) for name, tensor in outcome.tensors.items()},
+        coverage=coverage,
+        derivative=derivative,
+        loss=objective.last,
+        step=step,
+        evaluations=objective.evaluations,
+        seconds=0.0,
+        notes=_notes(objective),
+        complex_confirmed=objective.complex_confirmed and objective.complex_refusal is None,
+    )
+    options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
+    apart = {name: _check_term(*term, parameters, rng=rng, **options) for name, term in (terms or {}).items()}
+    return replace(report, terms=apart, seconds=time.perf_counter() - started)
+
+
+def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:
+    """Raise if a gradient does not match its loss: a one-line gradient test for a pytest suite.
+
+    Parameters
+    ----------
+    loss, gradients, parameters, **options
+        As in `check_gradients`.
+
+    Returns
+    -------
+    GradientReport
+        If the verdict is PASS.
+
+    Raises
+    ------
+    GradientCheckError
+        If the verdict is FAIL or UNDECIDED (an AssertionError whose message is the report).
+    """
+    report = check_gradients(loss, gradients, parameters, **options)
+    if report.verdict is not Verdict.PASS:
+        raise GradientCheckError(report)
+    return report
+
+
+def _check_term(
+    loss: Loss, gradients: Callable[[Any], Structure], parameters: Structure, **options: Any
+) -> GradientReport:
+    """Check one term, over the tensors that its gradient speaks of."""
+    if not isinstance(parameters, Mapping):
+        return check_gradients(loss, gradients, parameters, **options)
+    spoken_of: Any = gradients(parameters)
+    own = {name: value for name, value in parameters.items() if name in spoken_of or f"d{name}" in spoken_of}
+    return check_gradients(
+        lambda part: loss({**parameters, **part}), lambda part: gradients({**parameters, **part}), own, **options
+    )
+
+
+def validate_options(coverage: str, derivative: str | None, threshold: float, step: float | None) -> None:
+    """Refuse options out of range.
+
+    Raises
+    ------
+    ValueError
+        With what was expected and what was received.
+    """
+    if coverage not in ("full", "directions"):
+        raise ValueError(f"coverage is unknown. Expected 'full' or 'directions'. Received {coverage!r}.")
+    if derivative not in (None, "central", "complex"):
+        raise ValueError(f"derivative is unknown. Expected 'central' or 'complex'. Received {derivative!r}.")
+    for name, value in (("threshold", threshold), ("step", STEP if step is None else step)):
+        number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value <= 0.0:
+            raise ValueError(f"{name} is out of range. Expected a finite number > 0. Received {value!r}.")
+
+
+def _notes(objective: Objective) -> tuple[str, ...]:
+    refusal = objective.complex_refusal
+    return (
+        *objective.notes,
+        *([f"no complex step: {refusal}; central differences decided"] if refusal else []),
+    )

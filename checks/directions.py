@@ -1,0 +1,242 @@
+"""Directions: one fresh random direction through all the parameters; only a mismatch is looked into."""
+
+import math
+from collections.abc import Iterable
+from statistics import NormalDist
+
+import numpy as np
+
+from checks.examination import confirm_complex, examine
+from checks.layout import Array
+from checks.location import look_closer
+from checks.objective import Objective
+from checks.outcome import Outcome, not_deterministic, not_finite_loss
+from checks.report import TensorReport
+from checks.slopes import Reading, Slope, central_slope, complex_slope
+from checks.verdict import Cause, Verdict
+
+#: A mismatch above this share of the threshold is looked into. Looking costs a few evaluations and decides
+#: nothing; the smaller the share, the less an unlucky direction hides.
+SUSPICIOUS = 0.02
+#: Probability with which an error is excluded.
+CONFIDENCE = 0.99
+#: Further directions through a tensor whose one reading is neither small nor clearly beyond the threshold: their
+#: mean square tells the size of the error.
+FURTHER = 8
+CLEAR = 10.0
+
+
+def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
+    """Say how large an error can hide behind readings along Gaussian directions.
+
+    Parameters
+    ----------
+    slope_error : float
+        What was left between the two slopes, rounding bound included.
+    reach : float
+        Standard deviation of the direction's coordinates in the tensor.
+    checks : int, default=1
+        Number of fresh directions that read no more than this.
+
+    Returns
+    -------
+    float
+        The norm that an error of the gradient stays below with 99 % probability, in units of the gradient.
+
+    Notes
+    -----
+    An error ``e`` shows along ``d ~ N(0, reach²)`` as ``e·d ~ N(0, reach²·||e||²)``, whatever its shape. It stays
+    below ``slope_error`` in all of ``checks`` fresh directions with probability
+    ``(2·Phi(slope_error / (reach·||e||)) - 1)**checks``; set that to 1 %. For one direction this is the familiar
+    ``P(miss) = 0.80 · slope_error / (reach · ||e||)``.
+    """
+    missed = (1.0 - CONFIDENCE) ** (1.0 / checks)
+    return slope_error / (reach * normal_quantile(missed))
+
+
+def normal_quantile(probability: float) -> float:
+    """Give ``q`` such that a standard normal lies within ``±q`` with this probability."""
+    return NormalDist().inv_cdf(0.5 * (1.0 + probability))
+
+
+def normal_within(q: float) -> float:
+    """Give the probability that a standard normal lies within ``±q``."""
+    return math.erf(q / math.sqrt(2.0))
+
+
+def check_direction(
+    objective: Objective,
+    gradient: Array,
+    threshold: float,
+    step: float,
+    derivative: str,
+    rng: np.random.Generator,
+) -> Outcome:
+    """Check along one fresh random direction; look into every tensor if the two slopes do not agree.
+
+    Parameters
+    ----------
+    objective, gradient, threshold, step
+        As in `checks.full.check_coordinates`.
+    derivative : {"central", "complex"}
+        Two evaluations, or one where the loss takes complex parameters.
+    rng : numpy.random.Generator
+        Where the direction comes from; it moves on, so that the next check gets a fresh one.
+
+    Returns
+    -------
+    Outcome
+        A failing tensor is narrowed down to one coordinate, and measured for a diagnosis.
+    """
+    check = DirectionCheck(objective, gradient, threshold, step, derivative, rng)
+    tensors = check.run()
+    if not np.isfinite(objective.last):
+        return not_finite_loss(objective)
+    if any(t.cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for t in tensors.values()):
+        if not np.isfinite(objective.value):
+            return not_finite_loss(objective)
+        if not objective.repeats():
+            return not_deterministic(objective)
+    failing = []
+    for name in [name for name in reversed(tensors) if name in check.suspects]:
+        tensors[name], measured = look_closer(
+            objective, gradient, tensors[name], check.suspects[name], check.read, threshold, step
+        )
+        failing.append(measured)
+    difference = max(tensor.difference for tensor in tensors.values())
+    return Outcome(tensors, difference, difference, failing)
+
+
+class DirectionCheck:
+    """The check along one random direction, and a closer look at each tensor where it does not agree.
+
+    Parameters
+    ----------
+    objective : Objective
+        The loss.
+    gradient : ndarray of shape (n_parameters,)
+        The gradient under test.
+    threshold : float
+        Largest relative difference that passes.
+    step : float
+        Base step of central differences.
+    derivative : str
+        ``"central"`` (two evaluations) or ``"complex"`` (one).
+    rng : numpy.random.Generator
+        Where the direction comes from; it moves on, so that the next check gets a fresh one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        gradient: Array,
+        threshold: float,
+        step: float,
+        derivative: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.objective = objective
+        self.slices = objective.layout.slices
+        self.gradient = gradient
+        self.threshold = threshold
+        self.step = step
+        self.use_complex = derivative == "complex" and confirm_complex(objective, step)
+        self.rng = rng
+        self.norms = {name: float(np.linalg.norm(gradient[place])) for name, place in self.slices.items()}
+        self.reach = self._reach()
+        self.suspects: dict[str, Reading] = {}
+
+    def run(self) -> dict[str, TensorReport]:
+        """Check along the direction; look into every tensor if the two slopes do not agree."""
+        whole = self.read(self._draw(self.slices))
+        scale = float(np.sqrt(sum((self.reach[name] * norm) ** 2 for name, norm in self.norms.items())))
+        if whole.mismatch <= SUSPICIOUS * self.threshold * 2.0 * scale + whole.slope.bound:
+            return {name: self._passed(name, [whole]) for name in self.slices}
+        self.use_complex = confirm_complex(self.objective, self.step)
+        return {name: self._look_into(name) for name in self.slices}
+
+    def read(self, direction: Array) -> Reading:
+        """Measure the slope along one direction, in the way chosen for this check."""
+        measure = complex_slope if self.use_complex else lambda o, d: central_slope(o, d, self.step)
+        return Reading(direction, float(self.gradient @ direction), measure(self.objective, direction))
+
+    def _reach(self) -> dict[str, float]:
+        """Choose how far the direction goes in each tensor.
+
+        The complex step has no rounding to drown a small tensor in, so every tensor gets the same say: reach
+        ``1/||gradient||``. A central difference moves the point for real: there the direction has unit length
+        in units of the parameters, and what this proves of a tensor with a small gradient is said.
+        """
+        if self.use_complex:
+            largest = max(self.norms.values()) or 1.0
+            return {name: 1.0 / (norm or largest) for name, norm in self.norms.items()}
+        point, root = self.objective.point, np.sqrt(self.objective.layout.size)
+        return {
+            name: float(max(1.0, np.sqrt(np.mean(point[place] ** 2))) / root) for name, place in self.slices.items()
+        }
+
+    def _draw(self, names: Iterable[str]) -> Array:
+        direction = np.zeros(self.objective.layout.size)
+        for name in names:
+            place = self.slices[name]
+            direction[place] = self.reach[name] * self.rng.standard_normal(place.stop - place.start)
+        return direction
+
+    def _tolerance(self, name: str, readings: list[Reading]) -> float:
+        """Give what the threshold allows in a tensor; the norm of the numerical gradient is estimated."""
+        own = self.reach[name] * self.norms[name]
+        numerical = np.sqrt(np.mean([reading.slope.value**2 for reading in readings]))
+        return self.threshold * (own + max(own, float(numerical)))
+
+    def _look_into(self, name: str) -> TensorReport:
+        """Judge one tensor by several directions through it alone."""
+        readings = [self.read(self._draw([name]))]
+        tolerance = self._tolerance(name, readings)
+        if SUSPICIOUS * tolerance + readings[0].slope.bound < readings[0].mismatch < CLEAR * tolerance:
+            readings += [self.read(self._draw([name])) for _ in range(FURTHER)]
+        settled: list[Reading] = []
+        while readings:
+            tolerance = self._tolerance(name, readings + settled)
+            if np.sqrt(np.mean([reading.mismatch**2 for reading in readings + settled])) <= tolerance:
+                return self._passed(name, readings + settled)
+            worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
+            finding = examine(self.objective, worst.direction, worst.claimed, tolerance, self.step)
+            if finding.cause is Cause.WRONG:
+                self.suspects[name] = worst
+                return self._report(name, [*readings, *settled], Verdict.FAIL, Cause.WRONG, finding.evidence)
+            readings.remove(worst)
+            if finding.cause is Cause.AGREES:
+                settled.append(Reading(worst.direction, worst.claimed, Slope(finding.value, finding.bound)))
+        if settled:
+            return self._passed(name, settled)
+        return self._report(name, [worst], Verdict.UNDECIDED, finding.cause, finding.evidence)
+
+    def _passed(self, name: str, readings: list[Reading]) -> TensorReport:
+        if self.norms[name] == 0.0:
+            evidence = "the gradient is exactly zero in every entry, and the loss does not change either"
+            return self._report(name, readings, Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
+        return self._report(name, readings, Verdict.PASS, Cause.AGREES, "")
+
+    def _report(
+        self, name: str, readings: list[Reading], verdict: Verdict, cause: Cause, evidence: str
+    ) -> TensorReport:
+        worst = max(readings, key=lambda reading: reading.mismatch)
+        reach, norm = self.reach[name], self.norms[name]
+        size = np.sqrt(np.mean([reading.mismatch**2 for reading in readings])) / reach
+        numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
+        left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
+        return TensorReport(
+            name=name,
+            shape=self.objective.layout.shapes[name],
+            verdict=verdict,
+            cause=cause,
+            difference=float(size / (norm + numerical)) if norm + numerical > 0.0 else 0.0,
+            gradient_norm=norm,
+            worst_index=(),
+            gradient=worst.claimed,
+            numerical=worst.slope.value,
+            untouched=int(np.sum(self.gradient[self.slices[name]] == 0.0)),
+            excluded=left / norm if norm > 0.0 else float("inf"),
+            confidence=CONFIDENCE,
+            evidence=evidence,
+        )

@@ -1,0 +1,161 @@
+"""The proof: what the checks of a whole run have shown, in one paragraph and as data."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from checks.directions import CONFIDENCE, normal_quantile, normal_within
+from checks.report import GradientReport
+from checks.verdict import Cause, Verdict
+
+
+@dataclass
+class Exercised:
+    """What one probe exercised.
+
+    Attributes
+    ----------
+    rows, positive_rows : list of int
+        Positions of the probe's rows among the training rows, and of those with target 1.
+    active_units, units : int
+        Hidden units that were active for at least one row of the probe, out of how many.
+    precision_difference : float or None
+        Relative difference between the gradient in the training precision and in float64, where they differ.
+    """
+
+    rows: list[int]
+    positive_rows: list[int]
+    active_units: int
+    units: int
+    precision_difference: float | None = None
+
+
+@dataclass
+class Proof:
+    """What the checks of one run have shown; nothing that was not measured.
+
+    Attributes
+    ----------
+    coverage, derivative, dropout : str
+        The options of the checks.
+    iterations : list of int
+        When a check ran.
+    n_parameters : int
+        Coordinates of the network.
+    n_positive : int
+        Rows with target 1 among the training rows.
+    """
+
+    coverage: str = "full"
+    derivative: str = "central"
+    dropout: str = "off"
+    threshold: float = math.nan
+    n_parameters: int = 0
+    n_positive: int = 0
+    iterations: list[int] = field(default_factory=list)
+    passed: int = 0
+    largest: tuple[float, int, str] | None = None
+    excluded: dict[str, list[float]] = field(default_factory=dict)
+    terms: list[str] = field(default_factory=list)
+    rows: set[int] = field(default_factory=set)
+    positive_rows: set[int] = field(default_factory=set)
+    active_share: float = 0.0
+    precision: float | None = None
+    kinks: int = 0
+    undecided: list[tuple[int, str, str]] = field(default_factory=list)
+    failures: list[tuple[int, str, str]] = field(default_factory=list)
+    notes: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+
+    def add(self, iteration: int, report: GradientReport, exercised: Exercised) -> None:
+        """Add one check."""
+        self.iterations.append(iteration)
+        self.n_parameters = report.n_parameters
+        self.passed += report.verdict is Verdict.PASS
+        self.seconds += report.seconds
+        self.kinks += report.kinks
+        self.notes |= set(report.notes)
+        self.terms = list(report.terms)
+        self.rows |= set(exercised.rows)
+        self.positive_rows |= set(exercised.positive_rows)
+        self.active_share = max(self.active_share, exercised.active_units / max(1, exercised.units))
+        if exercised.precision_difference is not None:
+            self.precision = max(self.precision or 0.0, exercised.precision_difference)
+        for part, label in ((report, ""), *((term, f" (term {name})") for name, term in report.terms.items())):
+            for tensor in part.tensors.values():
+                where = tensor.name + label
+                if tensor.verdict is Verdict.FAIL:
+                    text = tensor.mistake.sentence if tensor.mistake else tensor.evidence
+                    self.failures.append((iteration, where, text))
+                elif tensor.verdict is Verdict.UNDECIDED:
+                    self.undecided.append((iteration, where, tensor.cause.value))
+        for tensor in report.tensors.values():
+            if tensor.verdict is Verdict.PASS:
+                self.excluded.setdefault(tensor.name, []).append(tensor.excluded)
+            if tensor.cause is not Cause.NOT_EXERCISED and not (
+                self.largest is not None and tensor.difference <= self.largest[0]
+            ):
+                self.largest = (tensor.difference, iteration, tensor.name)
+
+    def excluded_errors(self) -> dict[str, float]:
+        """Give, for each tensor, the share of its gradient's norm above which an error is excluded.
+
+        Full checks exclude it at every checked iteration, so the largest counts. Random directions add up: an
+        error of the same relative size throughout the run would have to hide from every fresh direction, and is
+        excluded where the probability of that is 1 %.
+        """
+        if self.coverage == "full":
+            return {name: max(values) for name, values in self.excluded.items()}
+        return {name: _hidden_from_all(values) for name, values in self.excluded.items()}
+
+    def __str__(self) -> str:
+        """Give the proof as one paragraph."""
+        from checks.rendering import proof_paragraph
+
+        return proof_paragraph(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the proof as plain data for JSON."""
+        return {
+            "checks": len(self.iterations),
+            "iterations": list(self.iterations),
+            "passed": self.passed,
+            "coverage": self.coverage,
+            "derivative": self.derivative,
+            "dropout": self.dropout,
+            "threshold": self.threshold,
+            "n_parameters": self.n_parameters,
+            "largest_difference": None
+            if self.largest is None
+            else dict(zip(("difference", "iteration", "tensor"), self.largest, strict=True)),
+            "excluded": self.excluded_errors(),
+            "confidence": 1.0 if self.coverage == "full" else CONFIDENCE,
+            "terms": list(self.terms),
+            "rows": len(self.rows),
+            "positive_rows": len(self.positive_rows),
+            "positive_rows_in_training": self.n_positive,
+            "active_share_of_units": self.active_share,
+            "precision_difference": self.precision,
+            "kinks": self.kinks,
+            "undecided": [dict(zip(("iteration", "tensor", "cause"), u, strict=True)) for u in self.undecided],
+            "failures": [dict(zip(("iteration", "tensor", "mistake"), f, strict=True)) for f in self.failures],
+            "notes": sorted(self.notes),
+            "seconds": self.seconds,
+            "paragraph": str(self),
+        }
+
+
+def _hidden_from_all(excluded: list[float]) -> float:
+    """Solve for the error that hides from every one of several Gaussian directions with probability 1 %.
+
+    Each value is what one direction excludes with 99 %; times the 0.5 % quantile it is that direction's reading.
+    """
+    readings = [value * normal_quantile(1.0 - CONFIDENCE) for value in excluded if math.isfinite(value) and value > 0.0]
+    if not readings:
+        return 0.0 if excluded and not any(excluded) else math.inf
+    low, high = min(readings) * 1e-3, max(readings) * 1e3
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        hidden = math.prod(normal_within(reading / middle) for reading in readings)
+        low, high = (middle, high) if hidden > 1.0 - CONFIDENCE else (low, middle)
+    return high

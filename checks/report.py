@@ -1,0 +1,209 @@
+"""The report of one gradient check: data first; `checks.rendering` turns it into words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from checks.layout import Array, Structure
+from checks.mistake import Mistake
+from checks.rendering import summary, table, to_dict
+from checks.verdict import Cause, Verdict
+
+
+def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
+    """Compare two gradients by the classic number, dimensionless, from 0 (equal) to 1 (opposite).
+
+    Parameters
+    ----------
+    gradient, gradapprox : float, array, dict of arrays, or sequence of arrays
+        The two gradients, of the same structure.
+
+    Returns
+    -------
+    float
+        ``||gradient - gradapprox|| / (||gradient|| + ||gradapprox||)`` with Euclidean norms over all
+        coordinates; 0 where both are exactly zero; NaN where one of them holds NaN.
+    """
+    if isinstance(gradient, Mapping) and isinstance(gradapprox, Mapping):
+        left, right = (_flat([part[name] for name in gradient]) for part in (gradient, gradapprox))
+    else:
+        left, right = _flat(gradient), _flat(gradapprox)
+    scale = float(np.linalg.norm(left) + np.linalg.norm(right))
+    return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
+
+
+def _flat(structure: Structure) -> Array:
+    values = structure if isinstance(structure, list | tuple) else [structure]
+    return np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What the check found out about one tensor.
+
+    Attributes
+    ----------
+    name : str
+        The tensor.
+    shape : tuple of int
+        Its shape.
+    verdict : Verdict
+        PASS, FAIL or UNDECIDED for this tensor alone.
+    cause : Cause
+        Why.
+    difference : float
+        Classic relative difference over the coordinates that were not set aside, dimensionless. With
+        ``coverage="directions"`` an estimate from one random direction.
+    gradient_norm : float
+        Euclidean norm of the gradient under test, in units of loss per parameter.
+    worst_index : tuple of int
+        Where gradient and numerical gradient lie furthest apart. Empty where that was not looked for.
+    gradient, numerical : float
+        Both values there (or both slopes along the direction, where there is no index).
+    kinks : int
+        Coordinates set aside because the loss has a kink there.
+    untouched : int
+        Coordinates at which both are exactly zero: nothing was exercised there.
+    excluded : float
+        An error above this share of ``gradient_norm`` is excluded, with probability ``confidence``.
+    confidence : float
+        1 for a full check, 0.99 for a random direction.
+    evidence : str
+        The readings the verdict rests on, where it is not a plain PASS.
+    mistake : Mistake or None
+        What kind of mistake it looks like, where the verdict is FAIL.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    verdict: Verdict
+    cause: Cause
+    difference: float
+    gradient_norm: float
+    worst_index: tuple[int, ...]
+    gradient: float
+    numerical: float
+    kinks: int = 0
+    untouched: int = 0
+    excluded: float = float("inf")
+    confidence: float = 1.0
+    evidence: str = ""
+    mistake: Mistake | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return int(np.prod(self.shape))
+
+    @property
+    def ratio(self) -> float:
+        """``gradient / numerical`` at the worst index: 2, -1, the number of rows … often names the mistake."""
+        if self.numerical == 0.0:
+            return float("nan") if self.gradient == 0.0 else float(np.copysign(np.inf, self.gradient))
+        return self.gradient / self.numerical
+
+    @property
+    def label(self) -> str:
+        """The worst coordinate as its owner would write it, such as ``W2[3, 1]``."""
+        return f"{self.name}[{', '.join(map(str, self.worst_index))}]" if self.worst_index else self.name
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What one gradient check found out; `str` gives a readable table.
+
+    Attributes
+    ----------
+    difference : float
+        ``||grad - gradapprox|| / (||grad|| + ||gradapprox||)`` over everything not set aside.
+    plain_difference : float
+        The same before anything was examined: what the classic check would have printed.
+    threshold : float
+        What the differences were held against.
+    tensors : dict of str to TensorReport
+        In the order of the forward pass.
+    terms : dict of str to GradientReport
+        The terms of the loss that were checked apart.
+    coverage, derivative : str
+        ``"full"`` or ``"directions"``; ``"central"`` or ``"complex"``.
+    loss : float
+        The loss at the point.
+    step : float
+        Base step of the central differences, in units of ``max(1, |theta|)``.
+    evaluations : int
+        Loss evaluations used.
+    seconds : float
+        Time the check took.
+    notes : tuple of str
+        What the reader should know, such as why the complex step was not used.
+    complex_confirmed : bool
+        Whether the complex step was held against central differences, and agreed.
+    """
+
+    difference: float
+    plain_difference: float
+    threshold: float
+    tensors: dict[str, TensorReport]
+    coverage: str
+    derivative: str
+    loss: float
+    step: float
+    evaluations: int
+    seconds: float
+    terms: dict[str, "GradientReport"] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    complex_confirmed: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS."""
+        verdicts = {tensor.verdict for tensor in self.tensors.values()}
+        verdicts |= {term.verdict for term in self.terms.values()}
+        return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in verdicts)
+
+    @property
+    def cause(self) -> Cause:
+        """The cause of the verdict: that of the tensor that decides it."""
+        deciding = self.culprits or [t for t in self.tensors.values() if t.verdict is self.verdict]
+        if deciding:
+            return deciding[0].cause
+        return next(term.cause for term in self.terms.values() if term.verdict is self.verdict)
+
+    @property
+    def culprits(self) -> list[TensorReport]:
+        """The failing tensors in the order of backprop, from the output to the input.
+
+        An error in one layer's backward flows into every layer before it, so the first is where to look. Where
+        only terms fail, those of the terms.
+        """
+        own = [tensor for tensor in reversed(self.tensors.values()) if tensor.verdict is Verdict.FAIL]
+        return own or [tensor for term in self.terms.values() for tensor in term.culprits]
+
+    @property
+    def not_exercised(self) -> list[TensorReport]:
+        """The tensors about which the check says nothing, because both gradients are zero."""
+        return [tensor for tensor in self.tensors.values() if tensor.cause is Cause.NOT_EXERCISED]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of coordinates the report speaks of."""
+        return sum(tensor.size for tensor in self.tensors.values())
+
+    @property
+    def kinks(self) -> int:
+        """Coordinates set aside because the loss has a kink there."""
+        return sum(tensor.kinks for tensor in self.tensors.values())
+
+    def summary(self) -> str:
+        """Give the check in one line, for a log."""
+        return summary(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as plain data for JSON."""
+        return to_dict(self)
+
+    def __str__(self) -> str:
+        """Give a readable table, with where and why."""
+        return table(self)
