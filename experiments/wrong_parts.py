@@ -1,0 +1,140 @@
+"""Parts of a network whose forward is right and whose backward is wrong, while a switch is on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer import Callback, L2Penalty, Layer, TrainState, WeightedBinaryCrossEntropy
+from trainer.layers import Backward
+from trainer.parameters import Array
+
+
+class BugSwitch(Callback):
+    """Switches a planted mistake on at one iteration; stands first in the list of callbacks.
+
+    Parameters
+    ----------
+    after : int, default=0
+        The first iteration with the mistake; 0 means from the start.
+    """
+
+    def __init__(self, after: int = 0) -> None:
+        self.after = after
+        self.active = after <= 1
+
+    def on_batch_begin(self, state: TrainState) -> None:
+        """Switch on when it is time."""
+        self.active = state.iteration >= self.after
+
+
+class WrongLayer(Layer):
+    """A layer whose forward is right and whose backward is followed, or replaced, by a mistake.
+
+    Parameters
+    ----------
+    layer : Layer
+        The right one.
+    switch : BugSwitch
+        Whether the mistake is on.
+    mistake : callable
+        ``mistake(layer, passed) -> input_gradient`` with everything one pass knows; see `Pass`.
+    """
+
+    def __init__(self, layer: Layer, switch: BugSwitch, mistake: "LayerMistake") -> None:
+        self.layer = layer
+        self.shapes = layer.shapes
+        self.elementwise = layer.elementwise
+        self.switch = switch
+        self.mistake = mistake
+
+    def forward(
+        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, Backward]:
+        """Run the right forward; its backward goes wrong while the switch is on."""
+        outputs, backward = self.layer.forward(parameters, inputs, rng)
+
+        def wrong_backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array | None:
+            if not self.switch.active:
+                return backward(output_gradient, gradients)
+            given = output_gradient.copy()  # a backward may overwrite what it is given
+            right = backward(output_gradient, gradients)
+            return self.mistake(Pass(self.layer, parameters, inputs, outputs, given, right, gradients, rng))
+
+        return outputs, wrong_backward
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a wrong backward can get hold of, after the right one has run.
+
+    Attributes
+    ----------
+    layer, parameters, inputs, outputs, rng
+        As in the forward pass.
+    given : ndarray
+        The gradient that flowed in.
+    right : ndarray or None
+        The input gradient as it should be.
+    gradients : mapping of str to ndarray
+        The layer's own gradients, right so far, to be spoilt in place.
+    """
+
+    layer: Layer
+    parameters: Mapping[str, Array]
+    inputs: Array
+    outputs: Array
+    given: Array
+    right: Array | None
+    gradients: Mapping[str, Array]
+    rng: np.random.Generator | None
+
+    @property
+    def dW(self) -> Array:
+        """Gradient of the layer's weights."""
+        return self.gradients[next(iter(self.layer.shapes))]
+
+    @property
+    def db(self) -> Array:
+        """Gradient of the layer's bias."""
+        return self.gradients[list(self.layer.shapes)[1]]
+
+
+LayerMistake = Callable[[Pass], Array | None]
+
+
+LossSpoiler = Callable[[Array, Array, Array, float], Array]
+PenaltySpoiler = Callable[[Mapping[str, Array], Mapping[str, Array], float], None]
+
+
+class WrongCriterion(WeightedBinaryCrossEntropy):
+    """A loss whose value is right and whose gradient is spoilt."""
+
+    def __init__(self, right: WeightedBinaryCrossEntropy, switch: BugSwitch, spoil: LossSpoiler) -> None:
+        super().__init__(right.positive_weight)
+        self.right, self.switch, self.spoil = right, switch, spoil
+
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        """Give the right value and, while the switch is on, ``spoil(gradient, logits, targets, weight)``."""
+        value, gradient = self.right.value_and_gradient(logits, targets)
+        if self.switch.active:
+            gradient = self.spoil(gradient, logits, targets, self.positive_weight).astype(gradient.dtype)
+        return value, gradient
+
+
+class WrongPenalty(L2Penalty):
+    """A penalty whose value is right; its gradient, the last step of backprop, is spoilt.
+
+    Coming last, it can spoil whole gradients too, data term and regulariser together.
+    """
+
+    def __init__(self, right: L2Penalty, switch: BugSwitch, spoil: PenaltySpoiler) -> None:
+        super().__init__(right.strength)
+        self.switch, self.spoil = switch, spoil
+
+    def add_gradient(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], names: Any) -> None:
+        """Add the right gradient, then ``spoil(parameters, gradients, strength)`` while the switch is on."""
+        super().add_gradient(parameters, gradients, names)
+        if self.switch.active:
+            self.spoil(parameters, gradients, self.strength)
