@@ -1,0 +1,179 @@
+"""Train a network that finds fraud, check its back-propagation as it learns, and report: the main job."""
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from platform import python_version
+
+import numpy as np
+import sklearn
+
+from checks import GradientCheck, GradientCheckError, Verdict
+from checks.proof import Proof
+from datasets import FraudData, make_fraud
+from experiments.arguments import parse
+from experiments.bugs import BUGS, EXERCISE
+from experiments.option_types import LIST_BUGS
+from experiments.parts import check_of, network_of, optimizer_of
+from experiments.results import Results, measured, results
+from experiments.run_folder import RunFolder
+from experiments.screen import log_lines, one_screen, show
+from experiments.settings import Settings, UsageError
+from trainer import ProgressBar, Trainer
+
+DONE, HALTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
+
+logger = logging.getLogger("experiments.fraud")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the main job and return its exit code; ``--help`` says what each means.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the name of the program; ``sys.argv[1:]`` by default.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
+    try:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+        return _list_bugs() if settings.bug == LIST_BUGS else run(settings)
+    except UsageError as error:
+        problem = str(error)
+    except MemoryError as error:
+        problem = f"not enough memory. Expected --samples, --features and --hidden that fit. Received: {error}."
+    except OSError as error:
+        problem = f"cannot write. Expected room and permission for the run's files. Received: {error}."
+    except KeyboardInterrupt:
+        show("Interrupted before the training began.", sys.stderr)
+        return INTERRUPTED
+    line = " ".join(problem.split()).removesuffix(".")
+    show(f"python -m experiments.fraud: error: {line}. See --help.", sys.stderr)
+    return BAD_USAGE
+
+
+def run(settings: Settings) -> int:
+    """Train, check and report; return the exit code.
+
+    Raises
+    ------
+    UsageError
+        If the settings cannot be followed; then nothing was trained or written.
+    """
+    folder = None if settings.out is None else RunFolder(settings.out, overwrite=settings.overwrite)
+    try:
+        data = make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+        network, first = network_of(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    check = check_of(settings)
+    callbacks = [*first, *([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
+    trainer = Trainer(
+        network,
+        optimizer=optimizer_of(settings),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        callbacks=callbacks,
+        history_path=None if folder is None else folder / folder.history,
+    )
+    np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
+    if folder is not None:
+        folder.create()
+        versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+        folder.write_json("settings.json", asdict(settings) | {"versions": versions})
+    with log_lines(quiet=settings.quiet, file=None if folder is None else folder / folder.log):
+        return _train(settings, data, trainer, check, folder)
+
+
+def _train(
+    settings: Settings, data: FraudData, trainer: Trainer, check: GradientCheck | None, folder: RunFolder | None
+) -> int:
+    _announce(settings, data, trainer)
+    started = time.perf_counter()
+    try:
+        trainer.fit(data.train.inputs, data.train.targets, (data.validation.inputs, data.validation.targets))
+    except GradientCheckError:
+        pass  # trainer.outcome and check.report say so
+    except KeyboardInterrupt:
+        if not _began(trainer):
+            raise
+    seconds = time.perf_counter() - started
+    proof = Proof() if check is None else check.proof
+    in_order = trainer.outcome in ("completed", "stopped")
+    test = measured(trainer.predict_proba(data.test.inputs), data.test.targets) if in_order else None
+    found = results(trainer, proof, seconds, test)
+    failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
+    if folder is not None:
+        folder.write_json("metrics.json", found.to_dict())
+        folder.write_json("proof.json", proof.to_dict())
+        folder.write_arrays("parameters.npz", trainer.parameters)
+        if failed is not None:
+            folder.write_json("report.json", failed.to_dict())
+    if failed is not None and found.outcome in ("halted", "stopped"):
+        title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
+        show(f"\n{one_screen(failed, title)}", sys.stderr)
+    if in_order:
+        show(found.in_words(data.test, proof))
+    return _ending(found, settings)
+
+
+def _ending(found: Results, settings: Settings) -> int:
+    if found.outcome == "interrupted":
+        kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}."
+        show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
+        return INTERRUPTED
+    if found.outcome == "failed":
+        raise UsageError(
+            "the training diverged. Expected settings under which the network's outputs stay finite. "
+            f"Received --learning-rate {settings.learning_rate:g}."
+        )
+    return DONE if found.outcome == "completed" else HALTED
+
+
+def _began(trainer: Trainer) -> bool:
+    try:
+        return trainer.outcome == "interrupted"
+    except RuntimeError:
+        return False
+
+
+def _announce(settings: Settings, data: FraudData, trainer: Trainer) -> None:
+    asked, network = settings, trainer.network
+    rows = [f"{split.n_samples:,}" for split in (data.train, data.validation, data.test)]
+    logger.info("%s payments: %s to train, %s to validate, %s to test", f"{asked.samples:,}", *rows)
+    sizes, regularised = "-".join(map(str, network.layer_sizes)), f"dropout {asked.dropout:g}, l2 {asked.l2:g}"
+    logger.info("%s %s network, %d parameters, %s", sizes, asked.activation, network.n_parameters, regularised)
+    how = f"{asked.optimizer}, learning rate {asked.learning_rate:g}, batches of {asked.batch_size}, {asked.dtype}"
+    logger.info("%d epochs, %s", asked.epochs, how)
+    n_iterations = asked.epochs * -(-data.train.n_samples // asked.batch_size)
+    if not asked.check_every:
+        logger.warning("--check-every 0: the gradient is never checked")
+    elif asked.check_every > n_iterations:
+        logger.warning(
+            "--check-every %d: nothing is checked, for the last iteration is %d", asked.check_every, n_iterations
+        )
+    if asked.bug is not None:
+        logger.warning("planted on purpose, from iteration %d on: %s", max(1, asked.bug_after), asked.bug)
+        if asked.bug.startswith("dropout-") and asked.check_dropout == "off":
+            logger.warning("the check leaves dropout off and cannot see it: --check-dropout frozen can")
+
+
+def _list_bugs() -> int:
+    width = max(map(len, BUGS))
+    exercise = [
+        f"{name:<{width}}  the exercise's: " + ", ".join(f"{bug} in layer {layer}" for bug, layer in parts)
+        for name, parts in EXERCISE.items()
+    ]
+    show("\n".join([*exercise, *(f"{bug.name:<{width}}  {bug.description}" for bug in BUGS.values())]))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What the main job shows while it runs: log lines, the bar, a report that fits, and as little as asked for."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checks import GradientReport, check_gradients
+from experiments.fraud import main
+from experiments.screen import HEIGHT, WIDTH, one_screen
+from trainer import History
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+N_CHECKS = 4  # in 20 iterations
+Captured = pytest.CaptureFixture[str]
+
+
+def test_every_check_is_one_log_line_and_one_row_of_the_history(tmp_path: Path, capsys: Captured) -> None:
+    main([*SMALL, "--out", str(tmp_path)])
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert capsys.readouterr().err == log
+    pattern = r"INFO    iteration (\d+)  difference \S+  threshold 1e-07  PASS  116 parameters  .* ms$"
+    assert re.findall(pattern, log, re.MULTILINE) == ["5", "10", "15", "20"]
+    rows = [row for row in History.read(tmp_path / "history.jsonl") if "verdict" in row]
+    assert [row["iteration"] for row in rows] == [5, 10, 15, 20]
+    assert all(row["verdict"] == "PASS" and row["parameters_checked"] == 116 for row in rows)
+
+
+def test_quiet_shows_the_result_only_and_logs_all_the_same(tmp_path: Path, capsys: Captured) -> None:
+    assert main([*SMALL, "--quiet", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "average precision" in shown.out
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").count("PASS") == N_CHECKS
+
+
+def test_quiet_does_not_hide_a_halt(capsys: Captured) -> None:
+    assert main([*SMALL, "--quiet", "--bug", "dW2"]) == 1
+    shown = capsys.readouterr().err
+    assert "ERROR" in shown
+    assert "INFO" not in shown
+    assert "Look here first: W2" in shown
+
+
+def test_the_report_of_a_deep_network_still_fits_the_screen() -> None:
+    parameters = {f"W{layer}": np.full((3, 5), 0.1 * layer) for layer in range(1, 51)}
+
+    def report(wrong: range) -> GradientReport:
+        gradients = {name: 2.0 * value for name, value in parameters.items()}
+        for layer in wrong:
+            gradients[f"W{layer}"] = -3.0 * gradients[f"W{layer}"]
+        return check_gradients(lambda p: sum((p[name] ** 2).sum() for name in p), gradients, parameters)
+
+    for wrong in (range(7, 8), range(1, 51)):
+        lines = one_screen(report(wrong), "Training halted at iteration 5.").splitlines()
+        assert len(lines) <= HEIGHT
+        assert max(map(len, lines)) <= WIDTH
+        assert any(f"Look here first: W{wrong[-1]}[" in line for line in lines)
+        assert any(line.startswith(f"  W{wrong[-1]} ") and "FAIL" in line for line in lines)
+
+
+def test_logging_is_left_as_it_was_found() -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    main(SMALL)
+    assert (root.level, list(root.handlers)) == before
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "experiments.fraud", *SMALL, "--quiet"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_on_a_terminal_the_bar_and_the_log_lines_do_not_tear_each_other() -> None:
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    terminal, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, np.array([40, 150, 0, 0], dtype=np.uint16).tobytes())
+    command = [sys.executable, "-m", "experiments.fraud", *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=side, cwd=ROOT) as process:
+        os.close(side)
+        shown = b""
+        with suppress(OSError):  # how Linux says that nobody writes any more
+            while part := os.read(terminal, 1 << 12):
+                shown += part
+    os.close(terminal)
+    assert process.returncode == 0
+    screen = shown.decode()
+    pieces = [piece for piece in re.split(r"[\r\n]+", screen) if piece.strip()]
+    assert all(re.match(r"\d\d:\d\d:\d\d INFO ", piece) for piece in pieces if "parameters  full" in piece)
+    assert sum("  PASS  " in piece for piece in pieces) == N_CHECKS
+    bars = [piece for piece in pieces if "20/20 [" in piece]
+    assert re.search(r"epoch 2/2: 100%.*loss=[\d.]+, difference=\d", bars[-1])
