@@ -58,7 +58,7 @@ def plant(network: Network, name: str, *, layer: int | None = None, after: int =
             raise ValueError(f"bug {name!r} is no mistake in this network. Expected {bug.needs}. Received {network!r}.")
         chosen = possible[len(possible) // 2] if own_layer is None else own_layer
         if chosen not in possible:
-            raise ValueError(f"bug {name!r} cannot stand there. Expected a layer of {possible}. Received {chosen}.")
+            raise ValueError(f"bug {name!r} cannot stand at that layer. Expected one of {possible}. Received {chosen}.")
         bug.apply(mistaken, chosen, switch)
     return mistaken, switch
 

@@ -1,5 +1,6 @@
 """Parts of a network whose forward is right and whose backward is wrong, while a switch is on."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,10 +132,12 @@ class WrongPenalty(L2Penalty):
 
     def __init__(self, right: L2Penalty, switch: BugSwitch, spoil: PenaltySpoiler) -> None:
         super().__init__(right.strength)
-        self.switch, self.spoil = switch, spoil
+        self.right, self.switch, self.spoil = right, switch, spoil
 
     def add_gradient(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], names: Any) -> None:
         """Add the right gradient, then ``spoil(parameters, gradients, strength)`` while the switch is on."""
-        super().add_gradient(parameters, gradients, names)
+        right = copy.copy(self.right)  # which may spoil another gradient: mistakes can be stacked
+        right.strength = self.strength
+        right.add_gradient(parameters, gradients, names)
         if self.switch.active:
             self.spoil(parameters, gradients, self.strength)
