@@ -22,6 +22,10 @@ class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
         GradientCheckError.__init__(self, report, f"Training halted at iteration {iteration}.\n{report}")
         self.iteration = iteration
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross the border of a process."""
+        return type(self), (self.report, self.iteration)
+
 
 class GradientCheck(Callback):
     """Check back-propagation every k iterations, and halt the run where it is wrong.
@@ -118,7 +122,7 @@ class GradientCheck(Callback):
         self.report = None
         self.proof = Proof(
             coverage=self.options["coverage"],
-            dropout=self.dropout,
+            dropout=self.dropout if getattr(state.network, "dropout", 1.0) else "none",
             threshold=self.options["threshold"],
             n_positive=self._sampler.n_positive,
         )

@@ -14,7 +14,7 @@ from checks.full import check_coordinates
 from checks.layout import Layout, Structure
 from checks.mistake import Hints
 from checks.objective import CoordinateLosses, Loss, Objective
-from checks.outcome import not_finite_gradient
+from checks.outcome import not_finite_gradient, not_finite_parameters
 from checks.report import GradientReport
 from checks.slopes import STEP
 from checks.verdict import Verdict
@@ -28,6 +28,10 @@ class GradientCheckError(AssertionError):
     def __init__(self, report: GradientReport, message: str = "") -> None:
         super().__init__(message or str(report))
         self.report = report
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross the border of a process."""
+        return type(self), (self.report, str(self))
 
 
 def check_gradients(
@@ -98,16 +102,19 @@ def check_gradients(
     started = time.perf_counter()
     validate_options(coverage, derivative, threshold, step)
     derivative = derivative or ("complex" if coverage == "directions" else "central")
-    step = STEP if step is None else step
+    threshold, step = float(threshold), STEP if step is None else float(step)
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
     layout = Layout(parameters)
     point = layout.flatten(parameters, "parameters")
-    if not np.isfinite(point).all():
-        raise ValueError("parameters hold NaN or infinity. Expected finite numbers to check a gradient at.")
     claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
     gradient = layout.flatten(claimed, "gradients")
     objective = Objective(loss, layout, point, coordinate_losses)
     objective.complex_confirmed = complex_confirmed
-    if not np.isfinite(gradient).all():
+    objective.largest_slope = float(np.max(np.abs(gradient * objective.scale())))
+    if not np.isfinite(point).all():
+        outcome = not_finite_parameters(objective)
+    elif not np.isfinite(gradient).all():
         outcome = not_finite_gradient(objective, gradient)
     elif coverage == "full":
         outcome = check_coordinates(objective, gradient, threshold, step, derivative)
@@ -130,7 +137,10 @@ def check_gradients(
         complex_confirmed=objective.complex_confirmed and objective.complex_refusal is None,
     )
     options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
-    apart = {name: _check_term(*term, parameters, rng=rng, **options) for name, term in (terms or {}).items()}
+    apart = {
+        name: _check_term(*term, layout.unflatten(point.copy()), rng=rng, **options)
+        for name, term in (terms or {}).items()
+    }
     return replace(report, terms=apart, seconds=time.perf_counter() - started)
 
 
@@ -164,11 +174,13 @@ def _check_term(
     """Check one term, over the tensors that its gradient speaks of."""
     if not isinstance(parameters, Mapping):
         return check_gradients(loss, gradients, parameters, **options)
-    spoken_of: Any = gradients(parameters)
+
+    def with_rest(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: part[name] if name in part else np.copy(value) for name, value in parameters.items()}
+
+    spoken_of: Any = gradients(with_rest({}))
     own = {name: value for name, value in parameters.items() if name in spoken_of or f"d{name}" in spoken_of}
-    return check_gradients(
-        lambda part: loss({**parameters, **part}), lambda part: gradients({**parameters, **part}), own, **options
-    )
+    return check_gradients(lambda part: loss(with_rest(part)), lambda part: gradients(with_rest(part)), own, **options)
 
 
 def validate_options(coverage: str, derivative: str | None, threshold: float, step: float | None) -> None:

@@ -11,7 +11,17 @@ import numpy as np
 
 from checks.layout import Array
 from checks.objective import ComplexRefusedError, Objective
-from checks.slopes import FURTHER_RUNGS, RUNGS, Rung, complex_noise, complex_slope, ladder, one_sided_slopes
+from checks.slopes import (
+    FURTHER_RUNGS,
+    RUNGS,
+    Rung,
+    central_slope,
+    complex_noise,
+    complex_slope,
+    ladder,
+    one_sided_slopes,
+    slopes_around,
+)
 from checks.verdict import Cause
 
 #: How many bounds apart two readings must lie before rounding is ruled out: the bounds are three to five times
@@ -23,6 +33,8 @@ CERTAIN = 4.0
 STEADY = 0.1
 #: A complex step that lies further than this share of the slope from a steady central difference is not believed.
 NOT_ANALYTIC = 1e-6
+#: How far beside the point the complex step is held against central differences, in units of max(1, |theta|).
+ELSEWHERE = 1e-3
 #: How far beside the point, in base steps, the complex step reads the one-sided slopes: 1e-12 at the default.
 BESIDE = 1e-7
 
@@ -37,6 +49,8 @@ class Finding:
         AGREES, WRONG, KINK, ROUNDING or NOT_FINITE.
     value, bound : float
         The best measured slope and the bound on its error.
+    at_kink : bool
+        Whether left and right slopes stay apart down to the smallest step that can tell.
     step : float
         The step of the best central reading.
     evidence : str
@@ -48,6 +62,7 @@ class Finding:
     bound: float
     step: float
     evidence: str
+    at_kink: bool = False
 
 
 def examine(objective: Objective, direction: Array, claimed: float, tolerance: float, step: float) -> Finding:
@@ -74,6 +89,13 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
     length = float(np.linalg.norm(direction / objective.scale()))
     direction, claimed, tolerance = direction / length, claimed / length, tolerance / length
     finding = _examine_unit(objective, direction, claimed, tolerance, step)
+    floor = objective.floor()
+    if finding.cause is Cause.WRONG and abs(claimed - finding.value) <= floor:
+        evidence = (
+            f"the mismatch of {abs(claimed - finding.value):.1g} is no more than what the rounding of a gradient's own "
+            f"terms makes ({floor:.1g}), as where p - y is taken of a saturated output"
+        )
+        finding = replace(finding, cause=Cause.ROUNDING, evidence=evidence)
     return replace(finding, value=finding.value * length, bound=finding.bound * length)
 
 
@@ -95,14 +117,22 @@ def confirm_complex(objective: Objective, step: float) -> bool:
     there on, and says why.
     """
     if not objective.complex_confirmed:
-        direction = np.random.default_rng(0).standard_normal(objective.point.size)
+        rng = np.random.default_rng(0)
+        # Beside the point, because on a kink the two need not agree, and fresh networks have zeros to stand on.
+        beside = objective.beside(rng, ELSEWHERE)
+        direction = rng.standard_normal(objective.point.size)
         direction *= objective.scale() / np.linalg.norm(direction)
         try:
-            exact = complex_slope(objective, direction)
+            exact = complex_slope(beside, direction)
         except ComplexRefusedError:
+            objective.complex_refusal = beside.complex_refusal
             return False
-        tolerance = NOT_ANALYTIC * max(abs(exact.value), objective.noise())
-        finding = climb(objective, direction, exact.value, tolerance, step)
+        finally:
+            objective.evaluations += beside.evaluations
+        before = beside.evaluations
+        tolerance = NOT_ANALYTIC * max(abs(exact.value), beside.noise())
+        finding = climb(beside, direction, exact.value, tolerance, step)
+        objective.evaluations += beside.evaluations - before
         if finding.cause is Cause.WRONG:
             objective.complex_refusal = (
                 f"along a random direction the complex step reads {exact.value:.6g} where central differences "
@@ -119,7 +149,28 @@ def climb(objective: Objective, direction: Array, claimed: float, tolerance: flo
     if finding.cause in (Cause.ROUNDING, Cause.NOT_FINITE):
         rungs += ladder(objective, direction, step, FURTHER_RUNGS)
         finding = read_ladder(sorted(rungs, key=lambda rung: -rung.step), claimed, tolerance)
+    if finding.cause is Cause.WRONG and finding.at_kink:
+        near = slopes_around(objective, direction, 10.0 * step, lambda beside, d: central_slope(beside, d, 0.01 * step))
+        return _between(near, claimed, finding)
     return finding
+
+
+def _between(near: tuple[float, float], claimed: float, finding: Finding) -> Finding:
+    """Set a slope aside if the gradient could be a mixture of the slopes around the point.
+
+    Where several kinks meet at a point, a gradient that takes one side at each of them need not lie between the
+    two slopes along one line, only within what the slopes around the point span; twice that span is allowed,
+    since they are a sample.
+    """
+    low, high = near
+    span = high - low
+    if not low - span <= claimed <= high + span:
+        return finding
+    evidence = (
+        f"the point lies on a kink: slopes around it go from {low:.6g} to {high:.6g}, and the gradient "
+        f"{claimed:.6g} could be a mixture of them"
+    )
+    return Finding(Cause.KINK, claimed, span, finding.step, evidence, True)
 
 
 def read_ladder(rungs: list[Rung], claimed: float, tolerance: float) -> Finding:
@@ -130,16 +181,24 @@ def read_ladder(rungs: list[Rung], claimed: float, tolerance: float) -> Finding:
     value, bound, best = _best_reading(rungs)
     mismatch = abs(claimed - value)
     kink = _kink(rungs)
-    if kink is not None and (kink.step <= best.step or bound > tolerance):
+    at_kink = kink is not None and kink.step <= best.step
+    if kink is not None and (at_kink or bound > tolerance):
         low, high = sorted((kink.left, kink.right))
         margin = CERTAIN * kink.bound + tolerance
         between = low - margin <= claimed <= high + margin
+        nearer = _contradiction(rungs, kink, claimed, tolerance)
+        if between and nearer is not None:
+            evidence = (
+                f"there is a kink, but not within step {nearer.step:.0e}: there the slope is {nearer.central:.6g} "
+                f"± {nearer.bound:.1g}, the gradient says {claimed:.6g}"
+            )
+            return Finding(Cause.WRONG, nearer.central, nearer.bound, nearer.step, evidence)
         if between and mismatch > tolerance:
             evidence = (
                 f"at step {kink.step:.0e} the slope is {kink.left:.6g} on the left and {kink.right:.6g} on the "
                 f"right, and the gradient {claimed:.6g} lies between"
             )
-            return Finding(Cause.KINK, claimed, kink.gap, best.step, evidence)
+            return Finding(Cause.KINK, claimed, kink.gap, best.step, evidence, at_kink)
     if mismatch <= tolerance:
         evidence = f"step {best.step:.0e} reads {value:.6g} ± {bound:.1g}"
         return Finding(Cause.AGREES, value, bound, best.step, evidence)
@@ -148,7 +207,7 @@ def read_ladder(rungs: list[Rung], claimed: float, tolerance: float) -> Finding:
             f"from step {rungs[0].step:.0e} to {rungs[-1].step:.0e} the mismatch stays: the slope is {value:.6g} "
             f"± {bound:.1g} at step {best.step:.0e}, the gradient says {claimed:.6g}"
         )
-        return Finding(Cause.WRONG, value, bound, best.step, evidence)
+        return Finding(Cause.WRONG, value, bound, best.step, evidence, at_kink)
     evidence = (
         f"rounding hides the answer: at the best step {best.step:.0e} the slope is {value:.6g} ± {bound:.1g}, "
         f"but {tolerance:.1g} is needed"
@@ -166,7 +225,8 @@ def _with_complex_step(
     mismatch = abs(claimed - exact.value)
     apart = abs(exact.value - by_ladder.value) > tolerance + CERTAIN * (by_ladder.bound + exact.bound)
     agrees = mismatch <= tolerance + exact.bound
-    if apart and by_ladder.cause is (Cause.WRONG if agrees else Cause.AGREES):
+    confirmed = abs(claimed - by_ladder.value) <= tolerance + CERTAIN * by_ladder.bound
+    if apart and (by_ladder.cause is Cause.WRONG if agrees else confirmed):
         objective.complex_refusal = (
             f"the complex step reads {exact.value:.6g} where central differences read {by_ladder.value:.6g} "
             "at every step: an operation of the forward is not analytic"
@@ -177,20 +237,28 @@ def _with_complex_step(
             return Finding(Cause.AGREES, exact.value, exact.bound, by_ladder.step, by_ladder.evidence)
         evidence = f"the complex step reads {exact.value:.6g}, which agrees; else {by_ladder.evidence}"
         return Finding(Cause.AGREES, exact.value, exact.bound, by_ladder.step, evidence)
-    noise = complex_noise(objective, direction)
+    noise = complex_noise(objective, direction, exact.value)
     if mismatch <= tolerance + CERTAIN * noise:
+        if by_ladder.cause is Cause.KINK:
+            return by_ladder
         evidence = f"a rounding of the parameters moves the slope by {noise:.2g}, the mismatch is {mismatch:.2g}"
         return Finding(Cause.ROUNDING, exact.value, noise, by_ladder.step, evidence)
     low, high = one_sided_slopes(objective, direction, BESIDE * step)
-    if high - low > tolerance and low - tolerance <= claimed <= high + tolerance:
-        evidence = (
-            f"the slope is {low:.6g} on one side of the point and {high:.6g} on the other (complex step), "
-            f"and the gradient {claimed:.6g} lies between"
-        )
-        return Finding(Cause.KINK, claimed, high - low, by_ladder.step, evidence)
+    if high - low > tolerance and _is_kink(objective, direction, high - low, BESIDE * step):
+        near = slopes_around(objective, direction, BESIDE * step, complex_slope)
+        near = min(low, exact.value, near[0]), max(high, exact.value, near[1])
+        kink = _between(near, claimed, by_ladder)
+        if kink.cause is Cause.KINK:
+            return kink
     central = f"; {by_ladder.evidence}" if by_ladder.cause is Cause.WRONG else ""
     evidence = f"the complex step reads {exact.value:.6g} ± {noise:.1g}, the gradient says {claimed:.6g}{central}"
     return Finding(Cause.WRONG, exact.value, noise, by_ladder.step, evidence)
+
+
+def _is_kink(objective: Objective, direction: Array, gap: float, distance: float) -> bool:
+    """Say whether the slopes on both sides stay apart ten times closer; where the loss only bends, they meet."""
+    low, high = one_sided_slopes(objective, direction, 0.1 * distance)
+    return high - low > 0.5 * gap
 
 
 def _best_reading(rungs: list[Rung]) -> tuple[float, float, Rung]:
@@ -198,6 +266,15 @@ def _best_reading(rungs: list[Rung]) -> tuple[float, float, Rung]:
     errors = [rung.bound + 2.0 * abs(rung.central - finer.central) for rung, finer in pairwise(rungs)]
     error, best = min(zip(errors, rungs, strict=False), key=lambda pair: pair[0])
     return best.central, error, best
+
+
+def _contradiction(rungs: list[Rung], kink: Rung, claimed: float, tolerance: float) -> Rung | None:
+    """Find a step too small to reach the kink, left and right agreeing, at which the slope is clearly another one."""
+    for rung in rungs:
+        closed = rung.step < kink.step and rung.gap <= CERTAIN * 2.0 * rung.bound < 0.5 * kink.gap
+        if closed and abs(claimed - rung.central) > tolerance + CERTAIN * rung.bound:
+            return rung
+    return None
 
 
 def _stays_put(rungs: list[Rung], best: Rung, mismatch: float) -> bool:

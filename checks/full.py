@@ -6,7 +6,7 @@ from checks.examination import Finding, confirm_complex, examine
 from checks.layout import Array
 from checks.mistake import Measured
 from checks.objective import ComplexRefusedError, Objective
-from checks.outcome import Outcome, not_deterministic, not_finite_loss
+from checks.outcome import Outcome, blank, not_deterministic, not_finite_loss
 from checks.report import TensorReport, relative_difference
 from checks.slopes import central_sweep, complex_sweep
 from checks.verdict import Cause, Verdict
@@ -203,6 +203,8 @@ class TensorCheck:
         return next((f.evidence for f in self.findings if f.cause is cause), "")
 
     def _report(self, verdict: Verdict, cause: Cause, evidence: str, worst: int | None = None) -> TensorReport:
+        if self.gradient.size == 0:
+            return blank(self.objective, self.name, verdict, "the tensor has no entries", cause=cause)
         if worst is None:
             worst = int(np.argmax(np.abs(self.error)))
         kept = ~self.aside

@@ -41,10 +41,15 @@ class Layout:
 
     def __init__(self, parameters: Structure) -> None:
         self._kind = _kind(parameters)
+        self._keys = list(parameters) if isinstance(parameters, Mapping) else []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slices: dict[str, slice] = {}
         start = 0
         for name, value in _items(parameters, self._kind):
+            if name in self.shapes:
+                raise ValueError(
+                    f"two parameters have the same name. Expected different names. Received {name!r} twice."
+                )
             array = _real_array(value, name)
             self.shapes[name] = array.shape
             self.slices[name] = slice(start, start + array.size)
@@ -68,12 +73,17 @@ class Layout:
         TypeError, ValueError
             If a tensor is missing, has another shape, or is not made of real numbers.
         """
-        if (self._kind == "mapping") != isinstance(structure, Mapping):
+        as_mapping, as_sequence = isinstance(structure, Mapping), not np.isscalar(structure)
+        if (self._kind == "mapping") != as_mapping or (self._kind == "sequence" and not as_sequence):
             raise TypeError(
                 f"{role} have another structure than the parameters. Expected a {self._kind} with "
                 f"{list(self.shapes)}. Received {type(structure).__name__}."
             )
         values = dict(_items(structure, self._kind))
+        if self._kind == "sequence" and len(values) != len(self.shapes):
+            raise ValueError(
+                f"{role} have the wrong length. Expected {len(self.shapes)} arrays. Received {len(values)}."
+            )
         vector = np.empty(self.size)
         for name, shape in self.shapes.items():
             value = values.get(name, values.get("d" + name))
@@ -90,8 +100,8 @@ class Layout:
     def unflatten(self, vector: Array) -> Any:
         """Give the structure that the loss takes; its arrays are views into ``vector``."""
         views = {name: vector[self.slices[name]].reshape(shape) for name, shape in self.shapes.items()}
-        if self._kind == "mapping":
-            return views
+        if self._kind == "mapping":  # by the user's own keys, which need not be text
+            return dict(zip(self._keys, views.values(), strict=True))
         if self._kind == "sequence":
             return list(views.values())
         return vector[0] if self._kind == "number" else views[SINGLE]

@@ -17,6 +17,8 @@ from checks.verdict import Verdict
 #: Largest tensor that is measured entry by entry to find out what kind of mistake it is; of larger ones, a sample.
 MEASURED_AT_MOST = 10_000
 SAMPLE = 512
+#: Largest share of the mismatch that may be noise for an entry to be called the only wrong one.
+CLEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def locate(read: Callable[[Array], Reading], place: slice, failing: Reading, noi
     """
     low, high = place.start, place.stop
     mismatch = failing.signed_mismatch
-    alone = True
+    alone = noise <= CLEAR * abs(mismatch)  # else noise would pass for agreement of the other half
     while high - low > 1:
         middle = (low + high) // 2
         half = np.zeros_like(failing.direction)

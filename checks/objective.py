@@ -19,6 +19,8 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0
 #: Evaluations at the same point that differ by more than this many eps·|J| are not one function.
 REPEAT = 1e4
+#: How far the search for the grain of the loss goes, in units of max(1, |theta|).
+FAR = 1e-3
 
 
 class ComplexRefusedError(Exception):
@@ -46,6 +48,8 @@ class Objective:
         Loss evaluations so far; a sweep over a tensor counts one for each coordinate.
     last : float
         The loss evaluated last: at the point, or within a step of it.
+    largest_slope : float
+        Largest entry of the gradient under test, times ``max(1, |theta|)``.
     complex_refusal : str or None
         Why the complex step cannot be used, once that has been tried.
     complex_confirmed : bool
@@ -65,6 +69,7 @@ class Objective:
         self.point = point
         self.evaluations = 0
         self.last = float("nan")
+        self.largest_slope = 0.0
         self.complex_refusal: str | None = None
         self.complex_confirmed = False
         self.notes: list[str] = []
@@ -89,7 +94,9 @@ class Objective:
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
         self.evaluations += 1
-        value = self._loss(self.layout.unflatten(vector.copy()))
+        # Beside the point the loss may be asked outside its domain: that is the check's doing, not worth a warning.
+        with np.errstate(all=None if vector is self.point else "ignore"):
+            value = self._loss(self.layout.unflatten(vector.copy()))
         if np.ndim(value) != 0 and np.size(value) == 1:
             value = np.asarray(value).reshape(())[()]
         if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiub":
@@ -178,18 +185,52 @@ class Objective:
         """Bound the rounding error of one evaluation, by measuring it near the point.
 
         The loss is evaluated where every coordinate is moved by at most one unit in the last place: what
-        it changes by cannot be told from rounding. Four such evaluations, kept.
+        it changes by cannot be told from rounding. Three such evaluations, kept; and where it does not change at
+        all, those of `_grain`.
         """
         if self._noise is None:
             rng = np.random.default_rng(0)  # which last places are moved is no secret and needs no seed
-            moved = [self.at(self.nudged(rng)) - self.value for _ in range(4)]
-            self._noise = max(ROUNDING * EPS * abs(self.value), 4.0 * max(map(abs, moved)))
+            moved = [self.at(self.nudged(rng)) - self.value for _ in range(3)]
+            unit, change = EPS * abs(self.value), max(map(abs, moved))
+            grain = self._grain(rng) if change == 0.0 else 0.0
+            self._noise = max(ROUNDING * unit, 4.0 * grain, 4.0 * change)
+            if grain > REPEAT * unit:
+                self._noise = ROUNDING * grain
+                self.notes.append(f"the loss moves in steps of {grain:.1g}: is it computed in single precision")
         return self._noise
+
+    def _grain(self, rng: np.random.Generator) -> float:
+        """Give the smallest change that the loss shows as the point moves away, at first by a last place only.
+
+        It is about a last place of the loss, and far more where the loss is computed in single precision, or
+        rounded, or something large is added and taken away.
+        """
+        direction = self.scale() * rng.uniform(-1.0, 1.0, self.point.size)
+        step = EPS
+        while step < FAR:
+            change = abs(self.at(self.point + step * direction) - self.value)
+            if change > 0.0:  # at the first step already, it is a slope and says nothing
+                return change if step > EPS else 0.0
+            step *= 8.0
+        return 0.0
+
+    def floor(self) -> float:
+        """Bound the rounding inside a gradient, along a direction of unit length in units of ``max(1, |theta|)``.
+
+        A backward pass makes small slopes out of differences of larger numbers, of which only the final result
+        is seen here. Those numbers are taken to be as large as 1, the loss, or the largest slope.
+        """
+        return ROUNDING * EPS * max(1.0, abs(self.value), self.largest_slope)
 
     def nudged(self, rng: np.random.Generator) -> Array:
         """Give the point with every coordinate moved by at most one unit in the last place."""
         nudged: Array = self.point * (1.0 + EPS * rng.integers(-1, 2, size=self.point.size))
         return nudged
+
+    def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
+        """Give the same loss at a point beside this one: a random step of this length for each coordinate."""
+        jitter = rng.choice([-1.0, 1.0], size=self.point.size) * rng.uniform(0.5, 1.0, size=self.point.size)
+        return Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
 
     def spread(self) -> float:
         """Largest change between four evaluations at the same point, in units of the loss."""

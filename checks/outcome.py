@@ -31,6 +31,18 @@ class Outcome:
     failing: list[Measured] = field(default_factory=list)
 
 
+def not_finite_parameters(objective: Objective) -> Outcome:
+    """Fail the tensors that hold NaN or infinity, as after training has diverged; nothing can be measured."""
+    tensors = {}
+    for name, place in objective.layout.slices.items():
+        bad = ~np.isfinite(objective.point[place])
+        evidence = f"{bad.sum()} of {bad.size} of its parameters are NaN or infinite"
+        elsewhere = "parameters of other tensors are NaN or infinite, so nothing was measured"
+        verdict = Verdict.FAIL if bad.any() else Verdict.UNDECIDED
+        tensors[name] = blank(objective, name, verdict, evidence if bad.any() else elsewhere)
+    return Outcome(tensors)
+
+
 def not_finite_gradient(objective: Objective, gradient: Array) -> Outcome:
     """Fail the tensors whose gradient holds NaN or infinity; of the others nothing is known."""
     tensors: dict[str, TensorReport] = {}

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.directions import CONFIDENCE, normal_quantile, normal_within
+from checks.directions import CONFIDENCE, normal_quantile
 from checks.report import GradientReport
 from checks.verdict import Cause, Verdict
 
@@ -37,7 +37,7 @@ class Proof:
     Attributes
     ----------
     coverage, derivative, dropout : str
-        The options of the checks.
+        The options of the checks; dropout is ``"none"`` where the network has none.
     iterations : list of int
         When a check ran.
     n_parameters : int
@@ -59,7 +59,7 @@ class Proof:
     terms: list[str] = field(default_factory=list)
     rows: set[int] = field(default_factory=set)
     positive_rows: set[int] = field(default_factory=set)
-    active_share: float = 0.0
+    active_share: float | None = None
     precision: float | None = None
     kinks: int = 0
     undecided: list[tuple[int, str, str]] = field(default_factory=list)
@@ -78,7 +78,8 @@ class Proof:
         self.terms = list(report.terms)
         self.rows |= set(exercised.rows)
         self.positive_rows |= set(exercised.positive_rows)
-        self.active_share = max(self.active_share, exercised.active_units / max(1, exercised.units))
+        if exercised.units:
+            self.active_share = max(self.active_share or 0.0, exercised.active_units / exercised.units)
         if exercised.precision_difference is not None:
             self.precision = max(self.precision or 0.0, exercised.precision_difference)
         for part, label in ((report, ""), *((term, f" (term {name})") for name, term in report.terms.items())):
@@ -92,9 +93,8 @@ class Proof:
         for tensor in report.tensors.values():
             if tensor.verdict is Verdict.PASS:
                 self.excluded.setdefault(tensor.name, []).append(tensor.excluded)
-            if tensor.cause is not Cause.NOT_EXERCISED and not (
-                self.largest is not None and tensor.difference <= self.largest[0]
-            ):
+            measured = tensor.cause is not Cause.NOT_EXERCISED and not math.isnan(tensor.difference)
+            if measured and (self.largest is None or tensor.difference > self.largest[0]):
                 self.largest = (tensor.difference, iteration, tensor.name)
 
     def excluded_errors(self) -> dict[str, float]:
@@ -146,16 +146,11 @@ class Proof:
 
 
 def _hidden_from_all(excluded: list[float]) -> float:
-    """Solve for the error that hides from every one of several Gaussian directions with probability 1 %.
+    """Give the error that hides from every one of several Gaussian directions with probability 1 %.
 
-    Each value is what one direction excludes with 99 %; times the 0.5 % quantile it is that direction's reading.
+    Each value is what one direction excludes with 99 %; times the 0.5 % quantile it is that direction's reading. The
+    largest of ``n`` readings stays below ``x`` with the n-th power of the probability that one does. (The product
+    of each reading's own probability is no probability of all of them: it is small for every error.)
     """
-    readings = [value * normal_quantile(1.0 - CONFIDENCE) for value in excluded if math.isfinite(value) and value > 0.0]
-    if not readings:
-        return 0.0 if excluded and not any(excluded) else math.inf
-    low, high = min(readings) * 1e-3, max(readings) * 1e3
-    for _ in range(200):
-        middle = math.sqrt(low * high)
-        hidden = math.prod(normal_within(reading / middle) for reading in readings)
-        low, high = (middle, high) if hidden > 1.0 - CONFIDENCE else (low, middle)
-    return high
+    readings = [value * normal_quantile(1.0 - CONFIDENCE) for value in excluded]
+    return max(readings) / normal_quantile((1.0 - CONFIDENCE) ** (1.0 / len(readings)))

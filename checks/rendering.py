@@ -1,15 +1,23 @@
 """The report in words: one line for a log, one screen for a person, plain data for a file."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
+from checks.mistake import Kind
 from checks.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
     from checks.proof import Proof
     from checks.report import GradientReport, TensorReport
 
-MOST_NOTES = 4
+MOST_NOTES = 4  # sentences about further tensors
+VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
+WIDTH = 100
+DROPOUT = {
+    "off": ["Dropout was off during the checks, so its own backward was not checked."],
+    "frozen": ["One dropout mask was replayed within each check, so dropout's own backward was checked too."],
+}
 
 
 def summary(report: "GradientReport") -> str:
@@ -47,7 +55,7 @@ def table(report: "GradientReport") -> str:
     lines += _findings(report)
     for name, term in report.terms.items():
         if term.verdict is not Verdict.PASS:
-            lines += [f"  Term {name!r} on its own: {headline(term)}", *_findings(term)]
+            lines += [f"  Term {name!r} on its own: {headline(term)}", *_findings_of_term(term)]
         else:
             lines.append(f"  Term {name!r} on its own: PASS, difference {term.difference:.3e}")
     lines.append(
@@ -55,13 +63,27 @@ def table(report: "GradientReport") -> str:
         f"derivative {report.derivative!r}, step {report.step:.0e}, loss {report.loss:.6g}."
     )
     lines += [f"  Note: {note}." for note in report.notes]
-    return "\n".join(lines)
+    return "\n".join(_wrapped(lines))
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    """Break long lines between words, further in than they began."""
+    return [part for line in lines for part in _wrap(line)]
+
+
+def _wrap(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False) or [""]
 
 
 def headline(report: "GradientReport") -> str:
     """Give the verdict with its number and cause."""
-    comparison = "<=" if report.difference <= report.threshold else ">"
+    known = not math.isnan(report.difference)
+    comparison = ("<=" if report.difference <= report.threshold else ">") if known else "not measured,"
     text = f"{report.verdict} — difference {report.difference:.3e} {comparison} threshold {report.threshold:.0e}"
+    worst = max(report.tensors.values(), key=lambda tensor: tensor.difference)
+    if report.difference <= report.threshold < worst.difference:
+        text += f" overall, but {worst.difference:.1e} in {worst.name}"
     return text if report.verdict is Verdict.PASS else f"{text} ({report.cause})"
 
 
@@ -79,6 +101,8 @@ def _findings(report: "GradientReport") -> list[str]:
     culprits = report.culprits
     if culprits:
         first, *rest = culprits
+        if first.cause is Cause.NOT_FINITE and first.mistake is None:
+            return [f"  No tensor could be checked: {first.evidence}."]
         if first.mistake is not None:
             lines.append(f"  {first.mistake.sentence}")
         lines.append(
@@ -87,11 +111,11 @@ def _findings(report: "GradientReport") -> list[str]:
         )
         lines.append(f"  Evidence: {first.evidence}.")
         if rest:
-            lines.append(
-                f"  Also wrong: {', '.join(t.name for t in rest)}. Backprop runs from the output to the input, "
-                f"so these may follow from {first.name}:"
-            )
-            lines += [f"    {t.mistake.sentence}" for t in rest[:MOST_NOTES] if t.mistake is not None]
+            names = ", ".join(tensor.name for tensor in rest)
+            lines.append(f"  Also wrong: {names}; these may follow, since backprop runs from the output to the input.")
+            own = [t.mistake.sentence for t in rest if t.mistake is not None and t.mistake.kind not in VAGUE]
+            said = {first.mistake.sentence} if first.mistake is not None else set()
+            lines += [f"    {sentence}" for sentence in own[:MOST_NOTES] if sentence not in said]
     for tensor in report.tensors.values():
         if tensor.verdict is Verdict.UNDECIDED:
             lines.append(f"  {tensor.name}: UNDECIDED, {tensor.cause}: {tensor.evidence}.")
@@ -106,6 +130,20 @@ def _findings(report: "GradientReport") -> list[str]:
         confidence = min(t.confidence for t in report.tensors.values())
         how = "" if confidence == 1.0 else f" with {confidence:.0%} probability"
         lines.append(f"  Excludes{how} an error larger than this share of a tensor's gradient: {excluded}.")
+    return lines
+
+
+def _findings_of_term(term: "GradientReport") -> list[str]:
+    """Give the gist: with several terms, the whole of each would not fit a screen."""
+    lines = []
+    if term.culprits:
+        first, *rest = term.culprits
+        lines.append(f"    {first.mistake.sentence if first.mistake is not None else first.evidence}")
+        if rest:
+            lines.append(f"    Also wrong: {', '.join(tensor.name for tensor in rest)}.")
+    undecided = [tensor for tensor in term.tensors.values() if tensor.verdict is Verdict.UNDECIDED]
+    if undecided:
+        lines.append(f"    UNDECIDED: {', '.join(f'{tensor.name} ({tensor.cause})' for tensor in undecided)}.")
     return lines
 
 
@@ -157,8 +195,9 @@ def proof_paragraph(proof: "Proof") -> str:
     if not proof.iterations:
         return "No gradient check was run, so nothing is shown about the back-propagation of this run."
     n = len(proof.iterations)
-    times = f"{n} times" if n > 1 else "once"
-    when = f"at iteration {proof.iterations[0]}" + (f" to {proof.iterations[-1]}" if n > 1 else "")
+    times = f"{n} times" if n > 2 else ("once", "twice")[n - 1]
+    first, last = proof.iterations[0], proof.iterations[-1]
+    when = f"at iteration {first}" if n == 1 else f"at iterations {first} to {last}"
     over = (
         f"over all {proof.n_parameters} parameters"
         if proof.coverage == "full"
@@ -184,15 +223,12 @@ def proof_paragraph(proof: "Proof") -> str:
         sizes = ", ".join(f"{name} {value:.1e}" for name, value in excluded.items())
         how = "at every check" if proof.coverage == "full" else "over the whole run, with 99 % probability,"
         text.append(f"Excluded {how} is an error larger than this share of a tensor's gradient: {sizes}.")
-    dropout = (
-        "Dropout was off during the checks, so its own backward was not checked."
-        if proof.dropout == "off"
-        else "One dropout mask was replayed within each check, so dropout's own backward was checked too."
-    )
+    units = "" if proof.active_share is None else f", and {proof.active_share:.0%} of the hidden units"
     text.append(
         f"Exercised were {len(proof.rows)} rows, {len(proof.positive_rows)} of the {proof.n_positive} with fraud "
-        f"among them, and {proof.active_share:.0%} of the hidden units. {dropout}"
+        f"among them{units}."
     )
+    text += DROPOUT.get(proof.dropout, [])
     if proof.terms:
         text.append(f"The terms {', '.join(proof.terms)} of the loss were checked apart.")
     if proof.precision is not None:

@@ -61,9 +61,10 @@ def _is_written(factor: float) -> bool:
 
 
 def _scaling(name: str, factor: float, count: int, hints: Hints, of: str = "the numerical gradient") -> Mistake:
-    seen = f"{name}: backprop is {factor:.3f} × {of} in all {count} entries."
+    where = f" in all {count} entries" if count > 1 else ""
+    seen = f"{name}: backprop is {factor:.3f} × {of}{where}."
     if abs(factor) < EXPLAINED:
-        sentence = f"{name}: backprop leaves out {of} in all {count} entries. Never computed: look at d{name}."
+        sentence = f"{name}: backprop leaves out {of}{where}. Never computed: look at d{name}."
         return Mistake(Kind.NEVER_COMPUTED, sentence, 0.0)
     if abs(factor + 1.0) < EXPLAINED:
         return Mistake(Kind.SIGN, f"{seen} Wrong sign: look at the line that computes d{name}.", -1.0)

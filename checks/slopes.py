@@ -20,6 +20,10 @@ RUNGS = (10.0, 1.0, 0.1, 0.01, 0.001)
 FURTHER_RUNGS = (1e3, 1e2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 
+#: Points at which the slopes around a kink are sampled.
+AROUND = 8
+
+
 @dataclass(frozen=True)
 class Slope:
     """A measured slope: ``value`` is off by at most ``bound`` for rounding, in units of loss per parameter."""
@@ -65,6 +69,9 @@ class Rung:
     def gap(self) -> float:
         """How far the one-sided slopes lie apart."""
         return abs(self.right - self.left)
+
+
+SlopeMeasure = Callable[[Objective, Array], Slope]
 
 
 def numerical_gradient(loss: Callable[[Any], float], parameters: Structure, step: float = STEP) -> Any:
@@ -134,16 +141,16 @@ def complex_sweep(objective: Objective, name: str) -> tuple[Array, Array]:
     return values, ROUNDING * EPS * np.abs(values)
 
 
-def complex_noise(objective: Objective, direction: Array) -> float:
+def complex_noise(objective: Objective, direction: Array, here: float) -> float:
     """Bound what rounding does to a complex slope, by nudging every coordinate by one unit in the last place.
 
-    A gradient cannot be known better than it changes when its parameters are rounded.
+    A gradient cannot be known better than it changes, from what it is ``here``, when its parameters are rounded.
     """
     rng = np.random.default_rng(0)
-    here, *moved = (
-        objective.complex_along(direction, IMAGINARY_STEP, point).imag / IMAGINARY_STEP
-        for point in (objective.point, *(objective.nudged(rng) for _ in range(3)))
-    )
+    moved = [
+        objective.complex_along(direction, IMAGINARY_STEP, objective.nudged(rng)).imag / IMAGINARY_STEP
+        for _ in range(3)
+    ]
     return 4.0 * max(abs(value - here) for value in moved) + ROUNDING * EPS * abs(here)
 
 
@@ -166,3 +173,14 @@ def one_sided_slopes(objective: Objective, direction: Array, distance: float) ->
         objective.complex_along(direction, IMAGINARY_STEP, point).imag / IMAGINARY_STEP for point in beside
     )
     return low, high
+
+
+def slopes_around(objective: Objective, direction: Array, distance: float, slope: SlopeMeasure) -> tuple[float, float]:
+    """Measure the slope at several random points beside this one; the smallest and the largest."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(AROUND):
+        beside = objective.beside(rng, distance)
+        found.append(slope(beside, direction).value)
+        objective.evaluations += beside.evaluations
+    return min(found), max(found)

@@ -1,0 +1,376 @@
+"""The front door: whatever structure comes in, options out of range, and nothing of the caller's is touched."""
+
+import itertools
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from checks import Cause, GradientCheckError, Verdict, assert_gradients, check_gradients
+
+RANDOM = np.random.default_rng(0)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+STRUCTURES = {
+    "python float": 3.0,
+    "python int": 3,
+    "numpy scalar": np.float64(1.5),
+    "0-d array": np.array(1.5),
+    "vector": RANDOM.standard_normal(7),
+    "matrix": RANDOM.standard_normal((5, 3)),
+    "three axes": RANDOM.standard_normal((5, 3, 2)),
+    "not contiguous": RANDOM.standard_normal((5, 6)).T[::2],
+    "integers": np.arange(-3, 4),
+    "booleans": np.array([True, False, True]),
+    "float32": RANDOM.standard_normal((5, 3)).astype(np.float32),
+    "read-only": read_only(RANDOM.standard_normal((5, 3))),
+    "dict": {"W1": RANDOM.standard_normal((5, 7)), "b1": RANDOM.standard_normal(5), "scale": 2.0},
+    "dict with keys that are no text": {0: RANDOM.standard_normal(5), (1, 2): np.array([1.0, 2.0, 3.0])},
+    "list of arrays": [RANDOM.standard_normal((5, 3)), RANDOM.standard_normal(7), 2.0],
+    "tuple of arrays": (RANDOM.standard_normal((5, 3)), RANDOM.standard_normal(7)),
+    "list of numbers": [1.0, 2.0, 3.0],
+    "list of lists": [[1.0, 2.0, 3.0], [4.0, 5.0]],
+}
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+@pytest.mark.parametrize("derivative", ["central", "complex"])
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_a_right_gradient_of_any_structure_passes_and_a_doubled_one_fails(cubes, kind, coverage, derivative):
+    loss, gradients = cubes
+    options = {"coverage": coverage, "derivative": derivative}
+    right = check_gradients(loss, gradients, STRUCTURES[kind], **options, rng=np.random.default_rng(1))
+    wrong = check_gradients(
+        loss, lambda part: gradients(part, 2.0), STRUCTURES[kind], **options, rng=np.random.default_rng(1)
+    )
+    assert right.verdict is Verdict.PASS, right
+    assert right.difference <= 1e-7
+    assert wrong.verdict is Verdict.FAIL, wrong
+    assert wrong.culprits[0].ratio == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_nothing_the_caller_owns_is_modified_even_if_every_function_writes_into_what_it_gets(coverage):
+    parameters = {"a": np.arange(1.0, 6.0), "n": np.arange(1, 4)}
+    before = {name: value.copy() for name, value in parameters.items()}
+
+    def loss(given):
+        value = (given["a"] ** 3).sum() + (given["n"] ** 2).sum()
+        for array in given.values():
+            array[...] = 77
+        return value
+
+    def gradients(given):
+        answer = {"a": 3.0 * given["a"] ** 2, "n": 2.0 * given["n"]}
+        for array in given.values():
+            array[...] = 55
+        return answer
+
+    def only_a(given):
+        return {"a": gradients(given)["a"]}
+
+    def loss_a(given):
+        value = (given["a"] ** 3).sum()
+        for array in given.values():
+            array[...] = 33
+        return value
+
+    report = check_gradients(loss, gradients, parameters, coverage=coverage, terms={"a alone": (loss_a, only_a)})
+    assert report.verdict is Verdict.PASS
+    assert report.terms["a alone"].verdict is Verdict.PASS
+    for name, value in before.items():
+        np.testing.assert_array_equal(parameters[name], value)
+        assert parameters[name].dtype == value.dtype
+
+
+def test_a_loss_that_keeps_what_it_was_given_does_not_disturb_the_check():
+    kept = []
+
+    def loss(x):
+        kept.append(x)
+        for array in kept:
+            array += 1.0
+        return ((x - 1.0) ** 3).sum()
+
+    assert check_gradients(loss, lambda x: 3.0 * x**2, np.array([1.0, 2.0, 3.0])).verdict is Verdict.PASS
+
+
+def test_gradients_may_be_given_or_computed_and_carry_the_classic_names(cubes):
+    loss, gradients = cubes
+    parameters = {"W1": np.arange(15.0).reshape(5, 3), "b1": np.arange(5.0)}
+    given = gradients(parameters)
+    classic = {f"d{name}": value for name, value in given.items()} | {"dZ1": np.ones((5, 7))}
+    reports = [check_gradients(loss, way, parameters) for way in (given, gradients, classic, lambda _: classic)]
+    assert [report.verdict for report in reports] == [Verdict.PASS] * 4
+    assert len({report.difference for report in reports}) == 1
+
+
+W, B = np.ones((5, 3)), np.ones(5)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        ({"W": W}, "lack 'b'"),
+        ({"W": W, "b": None}, "lack 'b'"),
+        ({"W": W.T, "b": B}, r"gradients of W have the wrong shape. Expected \(5, 3\). Received \(3, 5\)"),
+        ({"W": W, "b": B[:, None]}, r"Expected \(5,\). Received \(5, 1\)"),
+        ({"W": W, "b": 1.0}, r"Expected \(5,\). Received \(\)"),
+        ({"W": W, "b": B + 1j}, "not made of real numbers.*complex128"),
+        ({"W": W, "b": ["one"] * 5}, "not made of real numbers"),
+        ({"W": W, "b": [[1.0], [1.0, 2.0]]}, "not an array of numbers"),
+        ({"W": W, "b": B.astype(object)}, "not made of real numbers"),
+        ([W, B], "another structure.*Received list"),
+        (W, "another structure.*Received ndarray"),
+        ((0.5, {"W": W, "b": B}), "another structure.*Received tuple"),
+        (None, "another structure.*Received NoneType"),
+    ],
+)
+def test_a_gradient_that_does_not_fit_is_refused_with_what_was_expected_and_received(gradients, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_gradients(lambda p: p["W"].sum() + p["b"].sum(), gradients, {"W": W, "b": B})
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"), [([W], "Expected 2 arrays"), ([W, B, B], "Expected 2 arrays"), (1.0, "Received float")]
+)
+def test_a_gradient_of_a_sequence_needs_the_same_length(gradients, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_gradients(lambda p: p[0].sum() + p[1].sum(), gradients, [W, B])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (np.array([1.0 + 1j]), "not made of real numbers"),
+        ("three", "not made of real numbers"),
+        ({"W": "three"}, "W is not made of real numbers"),
+        ({"W": [[1.0], [1.0, 2.0]]}, "not an array of numbers"),
+        ({}, "hold no number"),
+        ([], "hold no number"),
+        ({1: B, "1": B}, "'1' twice"),
+    ],
+)
+def test_parameters_that_are_no_numbers_are_refused(parameters, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_gradients(lambda p: 0.0, lambda p: p, parameters)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_parameters_that_are_no_longer_finite_fail_as_not_finite_and_name_the_tensor(value, coverage):
+    parameters = {"W": np.array([1.0, value, 2.0]), "b": np.ones(5)}
+    report = check_gradients(lambda p: p["W"].sum() + p["b"].sum(), lambda p: p, parameters, coverage=coverage)
+    assert report.verdict is Verdict.FAIL
+    assert report.cause is Cause.NOT_FINITE
+    assert [tensor.name for tensor in report.culprits] == ["W"]
+    assert "1 of 3" in str(report)
+
+
+@pytest.mark.parametrize("name", ["threshold", "step"])
+@pytest.mark.parametrize("value", [0, 0.0, -1e-7, float("nan"), float("inf"), True, "1e-7", 1e-7j])
+def test_a_threshold_or_step_that_is_no_positive_finite_number_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"{name} is out of range. Expected a finite number > 0. Received"):
+        check_gradients(lambda x: x * x, lambda x: 2 * x, 3.0, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"coverage": "ful"}, "coverage is unknown. Expected 'full' or 'directions'. Received 'ful'"),
+        ({"coverage": None}, "coverage is unknown"),
+        ({"derivative": "forward"}, "derivative is unknown. Expected 'central' or 'complex'. Received 'forward'"),
+        ({"rng": 3, "coverage": "directions"}, "rng is no generator.*Received 3"),
+    ],
+)
+def test_unknown_options_are_refused(option, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_gradients(lambda x: x * x, lambda x: 2 * x, 3.0, **option)
+
+
+WAYS = list(itertools.product(["full", "directions"], ["central", "complex"]))
+
+
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_not_finite_fails(value, coverage, derivative):
+    def loss(p):
+        return p["W"].sum() * 0.0 + value
+
+    parameters = {"W": W, "b": B}
+    report = check_gradients(loss, parameters, parameters, coverage=coverage, derivative=derivative)
+    assert (report.verdict, report.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
+    assert f"the loss itself is {value}" in str(report)
+
+
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_fails_and_names_tensor_and_index(cubes, value, coverage, derivative):
+    loss, gradients = cubes
+    parameters = {"W1": W, "b1": B}
+    wrong = gradients(parameters)
+    wrong["W1"][3, 1] = value
+    report = check_gradients(loss, wrong, parameters, coverage=coverage, derivative=derivative)
+    assert (report.verdict, report.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
+    assert report.culprits[0].label == "W1[3, 1]"
+    assert report.tensors["b1"].verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ones(3), r"the loss is not one real number. Expected a float. Received ndarray of shape \(3,\)"),
+        (np.ones((5, 1)), r"shape \(5, 1\)"),
+        (None, "Received NoneType"),
+        ("0.5", "Received str"),
+        (1.0 + 2.0j, "Received complex"),
+    ],
+)
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_loss_that_gives_no_single_real_number_is_refused(value, message, coverage):
+    with pytest.raises(TypeError, match=message):
+        check_gradients(lambda x: value, np.ones(3), np.ones(3), coverage=coverage)
+
+
+def test_a_loss_in_an_array_of_one_number_is_accepted():
+    report = check_gradients(lambda x: (x**2).sum(keepdims=True), lambda x: 2.0 * x, np.arange(1.0, 4.0))
+    assert report.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_what_a_loss_raises_comes_out_as_it_is(coverage):
+    class ForeignError(Exception):
+        pass
+
+    def loss(x):
+        raise ForeignError("my own")
+
+    with pytest.raises(ForeignError, match="my own"):
+        check_gradients(loss, np.ones(3), np.ones(3), coverage=coverage)
+
+
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+def test_a_loss_at_the_edge_of_its_domain_is_checked_without_a_warning(coverage, derivative):
+    # log(1e-6 - 1e-5) is NaN with a RuntimeWarning, and warnings are errors here.
+    report = check_gradients(
+        lambda x: -np.log(x).sum(),
+        lambda x: -1.0 / x,
+        np.array([1e-6, 2.0, 0.3]),
+        coverage=coverage,
+        derivative=derivative,
+    )
+    assert report.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("refusing", [False, True])
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+def test_the_report_counts_every_loss_evaluation(case, coverage, derivative, factor, refusing):
+    network = case(l2=1e-2)
+    calls = 0
+
+    def loss(parameters):
+        nonlocal calls
+        calls += 1
+        return network.refusing(parameters) if refusing else network.loss(parameters)
+
+    gradients = network.gradients(network.parameters)
+    gradients["W2"] *= factor
+    report = check_gradients(loss, gradients, network.parameters, coverage=coverage, derivative=derivative)
+    assert report.evaluations == calls
+
+
+def test_a_full_central_check_that_passes_takes_two_evaluations_a_coordinate_and_one_more(cubes):
+    loss, gradients = cubes
+    report = check_gradients(loss, gradients, {"W": W, "b": B})
+    assert report.evaluations == 2 * (15 + 5) + 1
+
+
+def test_assert_gradients_raises_an_assertion_error_with_the_report_as_its_message(cubes):
+    loss, gradients = cubes
+    parameters = {"W2": np.arange(15.0).reshape(5, 3), "b2": np.arange(5.0)}
+    wrong = gradients(parameters)
+    wrong["W2"] = 2.0 * wrong["W2"]
+    with pytest.raises(AssertionError) as caught:
+        assert_gradients(loss, wrong, parameters)
+    assert isinstance(caught.value, GradientCheckError)
+    assert str(caught.value) == str(caught.value.report)
+    sentence = "W2: backprop is 2.000 × the numerical gradient in all 15 entries. Scaled by 2: look at the line that"
+    assert sentence in " ".join(str(caught.value).split())
+
+
+def test_assert_gradients_raises_where_nothing_could_be_decided_and_returns_a_report_that_passes(cubes):
+    loss, gradients = cubes
+    assert assert_gradients(loss, gradients, W).verdict is Verdict.PASS
+    with pytest.raises(GradientCheckError, match="UNDECIDED"):
+        assert_gradients(lambda x: 1.0, np.zeros(3), np.zeros(3))
+
+
+def test_the_error_survives_the_way_to_another_process():
+    with pytest.raises(GradientCheckError) as caught:
+        assert_gradients(lambda x: x * x, lambda x: 4.0 * x, 3.0)
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert str(twin) == str(caught.value)
+    assert twin.report.difference == caught.value.report.difference
+
+
+def test_numpy_numbers_as_options_do_not_spoil_the_json(cubes):
+    loss, gradients = cubes
+    report = check_gradients(loss, gradients, W, threshold=np.float32(1e-6), step=np.float32(1e-5))
+    assert json.loads(json.dumps(report.to_dict()))["threshold"] == pytest.approx(1e-6)
+
+
+def test_a_mistake_in_a_small_term_drowned_by_a_large_one_is_found_and_named_by_terms():
+    parameters = {"W1": np.linspace(1.0, 2.0, 15).reshape(5, 3), "b1": np.linspace(1.0, 2.0, 5)}
+    tiny = 1e-10
+
+    def data(p):
+        return (p["W1"] ** 3).sum() + (p["b1"] ** 3).sum()
+
+    def data_gradients(p):
+        return {name: 3.0 * value**2 for name, value in p.items()}
+
+    def penalty(p):
+        return 0.5 * tiny * (p["W1"] ** 2).sum()
+
+    def wrong_penalty_gradient(p):
+        return {"W1": 2.0 * tiny * p["W1"]}
+
+    def whole_gradients(p):
+        return data_gradients(p) | {"W1": data_gradients(p)["W1"] + wrong_penalty_gradient(p)["W1"]}
+
+    terms = {"data": (data, data_gradients), "penalty": (penalty, wrong_penalty_gradient)}
+    drowned = check_gradients(lambda p: data(p) + penalty(p), whole_gradients, parameters)
+    apart = check_gradients(lambda p: data(p) + penalty(p), whole_gradients, parameters, terms=terms)
+    assert drowned.verdict is Verdict.PASS
+    assert apart.verdict is Verdict.FAIL
+    assert apart.terms["data"].verdict is Verdict.PASS
+    assert apart.terms["penalty"].verdict is Verdict.FAIL
+    assert list(apart.terms["penalty"].tensors) == ["W1"]
+    assert [tensor.name for tensor in apart.culprits] == ["W1"]
+    assert "Term 'penalty' on its own: FAIL" in str(apart)
+    assert "W1: backprop is 2.000 × the numerical gradient in all 15 entries." in " ".join(str(apart).split())
+
+
+def test_a_threshold_of_the_users_own_moves_the_line():
+    x = np.linspace(1.0, 2.0, 7)
+
+    def check(threshold):
+        return check_gradients(lambda x: (x**2).sum(), lambda x: 2.0 * x * (1.0 + 2e-6), x, threshold=threshold)
+
+    assert check(2e-6).verdict is Verdict.PASS
+    assert check(5e-7).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("step", [1e-3, 1e-4, 1e-6, 1e-7, 1e-9])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_no_choice_of_the_step_makes_a_right_gradient_wrong(case, step, coverage):
+    network = case()
+    report = check_gradients(network.loss, network.gradients, network.parameters, step=step, coverage=coverage)
+    assert report.verdict is Verdict.PASS

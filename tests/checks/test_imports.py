@@ -1,0 +1,48 @@
+"""The library stands on its own: only its callback knows the trainer, and only the trainer's callbacks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import checks
+
+FILES = sorted(Path(checks.__file__).parent.glob("**/*.py"))
+
+
+def imported_modules(source):
+    """Return every module that is imported absolutely, wherever in the file it stands."""
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module)
+    return modules
+
+
+def test_the_search_sees_every_kind_of_import():
+    source = "import a.b as c\ndef f():\n    from d.e import g\nif True:\n    import h\n"
+    assert imported_modules(source) == {"a.b", "d.e", "h"}
+    assert len(FILES) > 15
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_only_the_callback_imports_the_trainer_and_only_its_callbacks(path):
+    modules = imported_modules(path.read_text(encoding="utf-8"))
+    of_trainer = {module for module in modules if module.split(".")[0] == "trainer"}
+    assert of_trainer == ({"trainer.callbacks"} if path.name == "callback.py" else set())
+    assert not {module.split(".")[0] for module in modules} & {"datasets", "experiments", "tests", "importlib"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_but_numpy_and_the_standard_library_is_needed(path):
+    import sys
+
+    roots = {module.split(".")[0] for module in imported_modules(path.read_text(encoding="utf-8"))}
+    assert roots <= set(sys.stdlib_module_names) | {"numpy", "checks", "trainer"}
+
+
+def test_everything_exported_exists_and_nothing_twice():
+    assert len(set(checks.__all__)) == len(checks.__all__)
+    assert all(hasattr(checks, name) for name in checks.__all__)
