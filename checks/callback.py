@@ -1,6 +1,7 @@
 """GradientCheck: the check as a callback of a training run: when, on which rows, log, halt."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -160,6 +161,23 @@ class GradientCheck(Callback):
     def on_train_end(self, state: TrainState) -> None:
         """Put what the checks have shown into the history."""
         state.row["proof"] = str(self.proof)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the check's own generator and the evidence so far, as plain data for JSON."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "complex_confirmed": self._complex_confirmed,
+            "proof": self.proof.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a `state_dict` left off: the same fresh directions and probes, the same evidence.
+
+        To be called after ``on_train_begin``, which starts afresh.
+        """
+        self._rng.bit_generator.state = state["rng"]
+        self._complex_confirmed = state["complex_confirmed"]
+        self.proof = Proof.from_state(state["proof"])
 
     def _log(self, state: TrainState, report: GradientReport, probe: Probe) -> None:
         level = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from checks.examination import Finding, confirm_complex, examine
+from checks.examination import confirm_complex, examine
+from checks.ladder import Finding
 from checks.layout import Array
 from checks.mistake import Measured
 from checks.objective import ComplexRefusedError, Objective

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from checks.examination import CERTAIN
 from checks.full import TensorCheck, measure
+from checks.ladder import CERTAIN
 from checks.layout import Array
 from checks.mistake import Measured
 from checks.objective import Objective

@@ -1,10 +1,12 @@
 """The proof: what the checks of a whole run have shown, in one paragraph and as data."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from checks.directions import CONFIDENCE, normal_quantile
+from checks.rendering import proof_paragraph
 from checks.report import GradientReport
 from checks.verdict import Cause, Verdict
 
@@ -83,7 +85,7 @@ class Proof:
         if exercised.precision_difference is not None:
             self.precision = max(self.precision or 0.0, exercised.precision_difference)
         for part, label in ((report, ""), *((term, f" (term {name})") for name, term in report.terms.items())):
-            for tensor in part.tensors.values():
+            for tensor in reversed(part.tensors.values()):  # as backprop runs: the first to fail is where to look
                 where = tensor.name + label
                 if tensor.verdict is Verdict.FAIL:
                     text = tensor.mistake.sentence if tensor.mistake else tensor.evidence
@@ -108,10 +110,21 @@ class Proof:
             return {name: max(values) for name, values in self.excluded.items()}
         return {name: _hidden_from_all(values) for name, values in self.excluded.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give everything added so far as plain data for JSON; `from_state` takes it back."""
+        sets = {name: sorted(getattr(self, name)) for name in ("rows", "positive_rows", "notes")}
+        return asdict(self) | sets
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Take up where a `state_dict` left off."""
+        sets = {name: set(state[name]) for name in ("rows", "positive_rows", "notes")}
+        lists = {name: [tuple(entry) for entry in state[name]] for name in ("undecided", "failures")}
+        largest = None if state["largest"] is None else tuple(state["largest"])
+        return cls(**{**state, **sets, **lists, "largest": largest})
+
     def __str__(self) -> str:
         """Give the proof as one paragraph."""
-        from checks.rendering import proof_paragraph
-
         return proof_paragraph(self)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The slope of a loss along one direction, measured two ways, each with a bound on its rounding error."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,6 @@ STEP = 1e-5
 #: The imaginary step moves no real part, so it only has to be far below sqrt(eps) and far above underflow
 #: (Squire and Trapp, SIAM Review 40(1), 1998; Martins, Sturdza and Alonso, ACM TOMS 29(3), 2003).
 IMAGINARY_STEP = 1e-30
-#: Steps of the ladder in units of the base step, and those added where it leaves a question open: for
-#: parameters whose natural scale is far from ``max(1, |theta|)``.
-RUNGS = (10.0, 1.0, 0.1, 0.01, 0.001)
-FURTHER_RUNGS = (1e3, 1e2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-
-
 #: Points at which the slopes around a kink are sampled.
 AROUND = 8
 
@@ -49,26 +43,6 @@ class Reading:
     def mismatch(self) -> float:
         """How far the two slopes lie apart."""
         return abs(self.signed_mismatch)
-
-
-@dataclass(frozen=True)
-class Rung:
-    """Slopes to the left, to the right and across the point at one step; ``bound`` is for ``central``."""
-
-    step: float
-    left: float
-    right: float
-    bound: float
-
-    @property
-    def central(self) -> float:
-        """The central difference: the mean of the one-sided slopes."""
-        return 0.5 * (self.left + self.right)
-
-    @property
-    def gap(self) -> float:
-        """How far the one-sided slopes lie apart."""
-        return abs(self.right - self.left)
 
 
 SlopeMeasure = Callable[[Objective, Array], Slope]
@@ -152,18 +126,6 @@ def complex_noise(objective: Objective, direction: Array, here: float) -> float:
         for _ in range(3)
     ]
     return 4.0 * max(abs(value - here) for value in moved) + ROUNDING * EPS * abs(here)
-
-
-def ladder(objective: Objective, direction: Array, step: float, factors: Iterable[float]) -> list[Rung]:
-    """Measure one slope at many steps; steps at which the loss is not finite are left out."""
-    rungs = []
-    for factor in factors:
-        h = factor * step
-        plus, minus = objective.along(direction, h), objective.along(direction, -h)
-        rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, objective.noise() / h)
-        if np.isfinite(rung.central):
-            rungs.append(rung)
-    return rungs
 
 
 def one_sided_slopes(objective: Objective, direction: Array, distance: float) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The callback: when it checks, that training does not notice, and that a wrong gradient ends the run in time."""
 
 import itertools
+import json
 import pickle
 
 import numpy as np
@@ -313,3 +314,41 @@ def test_every_planted_mistake_halts_and_names_a_right_tensor(name, network, lay
 def test_options_out_of_range_are_refused_before_any_training(option, message):
     with pytest.raises(ValueError, match=message):
         GradientCheck(**option)
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_check_that_is_saved_and_resumed_goes_on_with_the_same_directions_and_evidence(coverage):
+    class Moments(Callback):
+        """Saves the check after iteration 6, by way of JSON."""
+
+        def on_batch_end(self, state):
+            if state.iteration == 6:
+                self.saved = json.loads(json.dumps(whole.state_dict()))
+
+    class Resume(Callback):
+        """Hands the saved state to a check that saw nothing of the first six iterations."""
+
+        def on_batch_end(self, state):
+            if state.iteration == 6:
+                second.load_state_dict(moments.saved)
+
+    def network():
+        return Network((7, 5, 3, 1), dropout=0.3, l2=1e-3)
+
+    options = {"rows": 16, "coverage": coverage, "dropout": "frozen", "terms": True}
+    whole, moments = GradientCheck(every=2, **options), Moments()
+    fit(network(), [whole, moments], epochs=2, dtype="float32")
+    second = GradientCheck(every=2, **options)
+    fit(network(), [second, Resume()], epochs=2, dtype="float32")
+    for proof in (whole.proof, second.proof):
+        proof.seconds = 0.0
+    assert second.proof == whole.proof
+    assert str(second.proof) == str(whole.proof)
+    assert second.proof.iterations == [2, 4, 6, 8, 10, 12]
+
+
+def test_the_first_failure_of_the_proof_is_the_first_in_the_order_of_backprop():
+    mistaken, switch = plant(Network((7, 5, 3, 1)), "notebook")
+    check = GradientCheck(every=2)
+    halted(mistaken, [switch, check])
+    assert [where for _, where, _ in check.proof.failures] == ["W2", "b1"]

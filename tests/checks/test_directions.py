@@ -254,3 +254,18 @@ def test_a_gradient_never_computed_at_all_fails(case):
         report = check(network, nothing, np.random.default_rng(0), derivative=derivative)
         assert report.verdict is Verdict.FAIL
         assert report.culprits[0].name == "b3"
+
+
+@pytest.mark.parametrize("derivative", WAYS)
+def test_an_error_of_five_thresholds_is_found_by_a_single_check_in_97_percent(case, derivative):
+    # P(miss) = 0.80 · share of the threshold that is not looked into / 5 = 0.3 %, were it not for rounding.
+    network = case((7, 5, 3, 1), activation="tanh")
+    right = network.gradients(network.parameters)
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(300):
+        error = rng.standard_normal(right["W1"].shape)
+        wrong = right | {"W1": right["W1"] + 1e-6 * np.linalg.norm(right["W1"]) * error / np.linalg.norm(error)}
+        report = check(network, wrong, rng, derivative=derivative, complex_confirmed=derivative == "complex")
+        found += report.verdict is Verdict.FAIL and report.culprits[0].name == "W1"
+    assert found >= 291 if derivative == "complex" else found >= 270

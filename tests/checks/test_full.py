@@ -327,3 +327,45 @@ def test_correct_relu_networks_never_fail_at_any_stage(case):
                     )
                     assert report.verdict is not Verdict.FAIL, str(report)
                     assert loss == network.refusing or report.verdict is Verdict.PASS, str(report)
+
+
+@pytest.mark.parametrize("distance", [3e-8, -3e-8, 2e-8])
+@pytest.mark.parametrize("derivative", ["central", "complex"])
+def test_without_complex_numbers_a_kink_very_close_hides_no_mistake(derivative, distance):
+    # At the smallest step, 1e-8, the kink is out of reach, and the slope there contradicts the gradient.
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        point = rng.standard_normal(11)
+        bend = point[4] + distance
+
+        def loss(x, bend=bend):
+            return float(3.0 * positive_part(x[4] - bend) + 0.5 * x[4] + (x**2).sum())
+
+        wrong = 2.0 * point
+        wrong[4] = 0.99 * (wrong[4] + 0.5 + (3.0 if distance < 0 else 0.0)) + 0.03
+        report = check_gradients(loss, wrong, point, derivative=derivative)
+        assert report.verdict is Verdict.FAIL, str(report)
+
+
+def test_a_bump_narrower_than_the_usual_steps_is_not_taken_for_flat():
+    # x·exp(-(x / w)²) has the slope 1 at 0, and every step far above w reads zero on both sides.
+    def loss(x):
+        return float(x[0] * np.exp(-((x[0] / 1e-7) ** 2)) + (x[1:] ** 3).sum())
+
+    point = np.concatenate([[0.0], SMOOTH])
+    for way, report in verdicts(loss, np.concatenate([[1.0], 3.0 * SMOOTH**2]), point).items():
+        assert report.verdict is not Verdict.FAIL, (way, str(report))
+
+
+@pytest.mark.parametrize("refusing", [False, True])
+def test_a_loss_that_is_nan_beside_the_point_hides_no_mistake(refusing):
+    point = np.array([1e-6, 2.0, 0.3, 1e-7, 5.0])
+
+    def loss(x):
+        return -np.log(x).sum()
+
+    own = refuse(loss) if refusing else loss
+    for way, report in verdicts(own, -1.0 / point, point).items():
+        assert report.verdict is Verdict.PASS, (way, str(report))
+    for way, report in verdicts(own, -1.01 / point, point).items():
+        assert report.verdict is Verdict.FAIL, (way, str(report))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from checks import numerical_gradient
+from checks.ladder import ladder
 from checks.layout import Layout
 from checks.objective import Objective
 from checks.slopes import (
@@ -12,7 +13,6 @@ from checks.slopes import (
     complex_noise,
     complex_slope,
     complex_sweep,
-    ladder,
     one_sided_slopes,
 )
 

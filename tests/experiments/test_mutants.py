@@ -9,6 +9,7 @@ import pytest
 import checks.directions
 import checks.examination
 import checks.full
+import checks.ladder
 import checks.objective
 import checks.slopes
 from checks.mistake import Kind
@@ -97,8 +98,8 @@ def test_a_kink_rule_that_accepts_everything_misses_mistakes(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(checks.examination, "_kink", lambda rungs: rungs[-1])
-    monkeypatch.setattr(checks.examination, "CERTAIN", 1e12)
+    monkeypatch.setattr(checks.ladder, "_kink", lambda rungs: rungs[-1])
+    monkeypatch.setattr(checks.ladder, "CERTAIN", 1e12)
     assert share(run_unit(UNIT), name) < 0.5
 
 
@@ -112,8 +113,8 @@ def test_a_check_that_does_not_look_twice_raises_false_alarms(monkeypatch):
 
     def believed(objective, direction, claimed, tolerance, step):
         slope = checks.slopes.central_slope(objective, direction, step)
-        cause = checks.examination.Cause.WRONG
-        return checks.examination.Finding(cause, slope.value, slope.bound, step, "believed at first sight")
+        cause = checks.Cause.WRONG
+        return checks.ladder.Finding(cause, slope.value, slope.bound, step, "believed at first sight")
 
     for module in (checks.full, checks.directions):
         monkeypatch.setattr(module, "examine", believed)
