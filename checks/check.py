@@ -48,6 +48,7 @@ def check_gradients(
     coordinate_losses: CoordinateLosses | None = None,
     hints: Hints | None = None,
     complex_confirmed: bool = False,
+    n_jobs: int = 1,
 ) -> GradientReport:
     """Compare a gradient with the loss it should be the gradient of.
 
@@ -83,6 +84,10 @@ def check_gradients(
         What else is known, for naming the kind of a mistake.
     complex_confirmed : bool, default=False
         Skip holding the complex step against central differences once, because that has been done before.
+    n_jobs : int, default=1
+        Processes that share the evaluations of ``coverage="full"``, as in joblib: 1 is this process alone, and nothing
+        is started; -1 is one for every core. ``joblib.parallel_config`` chooses where they are. The report is
+        the same, bit for bit, but for its ``seconds``.
 
     Returns
     -------
@@ -101,17 +106,20 @@ def check_gradients(
     """
     started = time.perf_counter()
     validate_options(coverage, derivative, threshold, step)
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+        raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
     derivative = derivative or ("complex" if coverage == "directions" else "central")
     threshold, step = float(threshold), STEP if step is None else float(step)
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
     layout = Layout(parameters)
-    point = layout.flatten(parameters, "parameters")
+    point = layout.point(parameters)
     claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
     gradient = layout.flatten(claimed, "gradients")
-    objective = Objective(loss, layout, point, coordinate_losses)
+    del claimed  # at ten million parameters every vector counts
+    objective = Objective(loss, layout, point, coordinate_losses, n_jobs)
     objective.complex_confirmed = complex_confirmed
-    objective.largest_slope = float(np.max(np.abs(gradient * objective.scale())))
+    objective.gradient = gradient
     if not np.isfinite(point).all():
         outcome = not_finite_parameters(objective)
     elif not np.isfinite(gradient).all():
@@ -122,26 +130,26 @@ def check_gradients(
         direction_rng = np.random.default_rng() if rng is None else rng
         outcome = check_direction(objective, gradient, threshold, step, derivative, direction_rng)
     mistakes = diagnose(outcome.failing, threshold, hints or Hints())
-    report = GradientReport(
+    options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
+    apart = {
+        name: _check_term(*term, layout.unflatten(point.copy()), rng=rng, n_jobs=n_jobs, **options)
+        for name, term in (terms or {}).items()
+    }
+    return GradientReport(
         difference=outcome.difference,
         plain_difference=outcome.plain_difference,
         threshold=threshold,
-        tensors={name: replace(tensor, mistake=mistakes.get(name)) for name, tensor in outcome.tensors.items()},
+        tensors=outcome.tensors | {name: replace(outcome.tensors[name], mistake=mistakes[name]) for name in mistakes},
         coverage=coverage,
         derivative=derivative,
         loss=objective.last,
         step=step,
         evaluations=objective.evaluations,
-        seconds=0.0,
+        seconds=time.perf_counter() - started,
+        terms=apart,
         notes=_notes(objective),
         complex_confirmed=objective.complex_confirmed and objective.complex_refusal is None,
     )
-    options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
-    apart = {
-        name: _check_term(*term, layout.unflatten(point.copy()), rng=rng, **options)
-        for name, term in (terms or {}).items()
-    }
-    return replace(report, terms=apart, seconds=time.perf_counter() - started)
 
 
 def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:
@@ -162,6 +170,7 @@ def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **option
     GradientCheckError
         If the verdict is FAIL or UNDECIDED (an AssertionError whose message is the report).
     """
+    __tracebackhide__ = True  # pytest then shows the caller's line and the report, not this function
     report = check_gradients(loss, gradients, parameters, **options)
     if report.verdict is not Verdict.PASS:
         raise GradientCheckError(report)
@@ -195,10 +204,11 @@ def validate_options(coverage: str, derivative: str | None, threshold: float, st
         raise ValueError(f"coverage is unknown. Expected 'full' or 'directions'. Received {coverage!r}.")
     if derivative not in (None, "central", "complex"):
         raise ValueError(f"derivative is unknown. Expected 'central' or 'complex'. Received {derivative!r}.")
-    for name, value in (("threshold", threshold), ("step", STEP if step is None else step)):
+    for name, value, most in (("threshold", threshold, 1.0), ("step", STEP if step is None else step, math.inf)):
         number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value <= 0.0:
-            raise ValueError(f"{name} is out of range. Expected a finite number > 0. Received {value!r}.")
+        if not number or not 0.0 < value < most:  # a relative difference is never above 1
+            below = f" and < {most:g}" if most < math.inf else ""
+            raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
 
 
 def _notes(objective: Objective) -> tuple[str, ...]:

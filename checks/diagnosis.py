@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from checks.mistake import Hints, Kind, Measured, Mistake
-from checks.signatures import EXPLAINED, signature
+from checks.signatures import EXPLAINED, gradient_of, signature
 
 
 def diagnose(failing: list[Measured], threshold: float, hints: Hints) -> dict[str, Mistake]:
@@ -68,8 +68,8 @@ def _unmatched(name: str, names: Sequence[str]) -> Mistake:
     if before:
         sentence = (
             f"{name} is wrong by no signature known here, and so are tensors before it ({', '.join(before)}): look "
-            f"at what flows into d{name}."
+            f"at what flows into {gradient_of(name)}."
         )
         return Mistake(Kind.FLOW, sentence)
-    sentence = f"{name} is wrong by no signature known here: look at the line that computes d{name}."
+    sentence = f"{name} is wrong by no signature known here: look at the line that computes {gradient_of(name)}."
     return Mistake(Kind.LINE, sentence)

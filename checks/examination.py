@@ -3,6 +3,7 @@
 Two witnesses are heard, the ladder of differences and the complex step, and neither is believed at first sight.
 """
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from checks.ladder import CERTAIN, Finding, between, climb
 from checks.layout import Array
 from checks.objective import ComplexRefusedError, Objective
-from checks.slopes import complex_noise, complex_slope, one_sided_slopes, slopes_around
+from checks.slopes import Slope, central_slope, complex_noise, complex_slope, one_sided_slopes, slopes_around
 from checks.verdict import Cause
 
 #: A complex step that lies further than this share of the slope from a steady central difference is not believed.
 NOT_ANALYTIC = 1e-6
+#: A central difference whose bound is below this share of the slope is sharp enough to confirm a complex step.
+SHARP = 1e-2
 #: How far beside the point the complex step is held against central differences, in units of max(1, |theta|).
 ELSEWHERE = 1e-3
 #: How far beside the point, in base steps, the complex step reads the one-sided slopes: 1e-12 at the default.
@@ -41,70 +44,87 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
     -------
     Finding
     """
-    # Unit length in units of max(1, |theta|), so that the ladder's steps mean the same for every direction.
-    length = float(np.linalg.norm(direction / objective.scale()))
-    direction, claimed, tolerance = direction / length, claimed / length, tolerance / length
-    finding = _examine_unit(objective, direction, claimed, tolerance, step)
-    floor = objective.floor()
+    # A step goes equally far for every direction, whatever its length, in units of max(1, |theta|).
+    length = objective.length(direction)
+    exact = _exact(objective, direction, step)
+    by_ladder = climb(objective, direction, claimed, tolerance, step / length, exact)
+    finding = by_ladder
+    if exact is not None:
+        with contextlib.suppress(ComplexRefusedError):  # found out on the way; the objective keeps the reason
+            finding = _with_complex_step(objective, direction, claimed, tolerance, step / length, by_ladder, exact)
+    floor = length * objective.floor()
     if finding.cause is Cause.WRONG and abs(claimed - finding.value) <= floor:
         evidence = (
             f"the mismatch of {abs(claimed - finding.value):.1g} is no more than what the rounding of a gradient's own "
             f"terms makes ({floor:.1g}), as where p - y is taken of a saturated output"
         )
         finding = replace(finding, cause=Cause.ROUNDING, evidence=evidence)
-    return replace(finding, value=finding.value * length, bound=finding.bound * length)
+    return replace(finding, step=finding.step * length)
 
 
-def _examine_unit(objective: Objective, direction: Array, claimed: float, tolerance: float, step: float) -> Finding:
-    by_ladder = climb(objective, direction, claimed, tolerance, step)
+def _exact(objective: Objective, direction: Array, step: float) -> Slope | None:
+    """Measure the slope by the complex step, where that can be trusted."""
     if not confirm_complex(objective, step):
-        return by_ladder
+        return None
     try:
-        return _with_complex_step(objective, direction, claimed, tolerance, step, by_ladder)
+        exact = complex_slope(objective, direction)
     except ComplexRefusedError:
-        return by_ladder
+        return None
+    return exact if np.isfinite(exact.value) else None
 
 
 def confirm_complex(objective: Objective, step: float) -> bool:
     """Say whether the complex step may be used: the loss takes it, and central differences confirm it once.
 
     An operation that is not analytic (``np.abs``, ``.real``) drops a part of the slope without an error. It
-    shows as a steady mismatch along a random direction; then the objective refuses the complex step from
-    there on, and says why.
+    shows as a steady mismatch along a random direction through the tensor it acts on; then the objective refuses
+    the complex step from there on, and says why.
     """
-    if not objective.complex_confirmed:
+    if not objective.complex_confirmed and objective.complex_refusal is None:
         rng = np.random.default_rng(0)
         # Beside the point, because on a kink the two need not agree, and fresh networks have zeros to stand on.
         beside = objective.beside(rng, ELSEWHERE)
-        direction = rng.standard_normal(objective.point.size)
-        direction *= objective.scale() / np.linalg.norm(direction)
         try:
-            exact = complex_slope(beside, direction)
-        except ComplexRefusedError:
-            objective.complex_refusal = beside.complex_refusal
-            return False
-        finally:
-            objective.evaluations += beside.evaluations
-        before = beside.evaluations
-        tolerance = NOT_ANALYTIC * max(abs(exact.value), beside.noise())
-        finding = climb(beside, direction, exact.value, tolerance, step)
-        objective.evaluations += beside.evaluations - before
-        if finding.cause is Cause.WRONG:
-            objective.complex_refusal = (
-                f"along a random direction the complex step reads {exact.value:.6g} where central differences "
-                f"read {finding.value:.6g}: an operation of the forward is not analytic (np.abs, .real, ...)"
-            )
-        objective.complex_confirmed = True
+            for name, place in objective.layout.slices.items():
+                direction = np.zeros(objective.layout.size)
+                direction[place] = objective.scale(name) * rng.standard_normal(place.stop - place.start)
+                objective.complex_refusal = objective.complex_refusal or _not_analytic(beside, direction, name, step)
+        except ComplexRefusedError as refused:
+            objective.complex_refusal = str(refused)
+        objective.evaluations += beside.evaluations
+        objective.complex_confirmed = objective.complex_refusal is None
     return objective.complex_refusal is None
 
 
+def _not_analytic(beside: Objective, direction: Array, name: str, step: float) -> str | None:
+    """Hold the complex step against central differences along one direction; the reason not to use it, if any."""
+    length = beside.length(direction)
+    if length == 0.0:
+        return None
+    exact, central = complex_slope(beside, direction), central_slope(beside, direction, step / length)
+    tolerance = NOT_ANALYTIC * abs(exact.value)
+    mismatch = abs(exact.value - central.value)
+    if mismatch <= tolerance or (mismatch <= tolerance + central.bound and central.bound <= SHARP * abs(exact.value)):
+        return None
+    finding = climb(beside, direction, exact.value, tolerance, step / length)
+    if finding.cause is not Cause.WRONG:
+        return None
+    return (
+        f"along a random direction through {name} the complex step reads {exact.value:.6g} where central differences "
+        f"read {finding.value:.6g}: an operation of the forward is not analytic (np.abs, .real, ...)"
+    )
+
+
 def _with_complex_step(
-    objective: Objective, direction: Array, claimed: float, tolerance: float, step: float, by_ladder: Finding
+    objective: Objective,
+    direction: Array,
+    claimed: float,
+    tolerance: float,
+    step: float,
+    by_ladder: Finding,
+    exact: Slope,
 ) -> Finding:
     """Let the exact slope settle what the ladder read, unless a steady ladder contradicts it."""
-    exact = complex_slope(objective, direction)
-    if not np.isfinite(exact.value):
-        return by_ladder
     mismatch = abs(claimed - exact.value)
     apart = abs(exact.value - by_ladder.value) > tolerance + CERTAIN * (by_ladder.bound + exact.bound)
     agrees = mismatch <= tolerance + exact.bound
@@ -128,7 +148,7 @@ def _with_complex_step(
         return Finding(Cause.ROUNDING, exact.value, noise, by_ladder.step, evidence)
     low, high = one_sided_slopes(objective, direction, BESIDE * step)
     if high - low > tolerance and _is_kink(objective, direction, high - low, BESIDE * step):
-        near = slopes_around(objective, direction, BESIDE * step, complex_slope)
+        near = slopes_around(objective, direction, BESIDE * step * objective.length(direction), complex_slope)
         near = min(low, exact.value, near[0]), max(high, exact.value, near[1])
         kink = between(near, claimed, by_ladder)
         if kink.cause is Cause.KINK:

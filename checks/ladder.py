@@ -12,12 +12,13 @@ import numpy as np
 
 from checks.layout import Array
 from checks.objective import Objective
-from checks.slopes import central_slope, slopes_around
+from checks.slopes import Slope, central_slope, slopes_around
 from checks.verdict import Cause
 
 #: Steps of the ladder in units of the base step, and those added where it leaves a question open: for
 #: parameters whose natural scale is far from ``max(1, |theta|)``.
-RUNGS = (10.0, 1.0, 0.1, 0.01, 0.001)
+RUNGS = (10.0, 1.0, 0.1)
+FINER_RUNGS = (0.01, 0.001)
 FURTHER_RUNGS = (1e3, 1e2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 
@@ -74,15 +75,25 @@ class Finding:
     at_kink: bool = False
 
 
-def climb(objective: Objective, direction: Array, claimed: float, tolerance: float, step: float) -> Finding:
-    """Examine by central and one-sided differences alone, with further steps where the usual ones leave it open."""
+def climb(
+    objective: Objective, direction: Array, claimed: float, tolerance: float, step: float, exact: Slope | None = None
+) -> Finding:
+    """Examine by central and one-sided differences alone, with further steps where the usual ones leave it open.
+
+    Where the exact slope is known and the first rungs read the same, the finer ones have nothing to add.
+    """
     rungs = ladder(objective, direction, step, RUNGS)
     finding = read_ladder(rungs, claimed, tolerance)
+    known = finding.cause in (Cause.AGREES, Cause.WRONG) and _kink(rungs) is None
+    if exact is None or not known or abs(exact.value - finding.value) > tolerance + CERTAIN * finding.bound:
+        rungs += ladder(objective, direction, step, FINER_RUNGS)
+        finding = read_ladder(rungs, claimed, tolerance)
     if finding.cause in (Cause.ROUNDING, Cause.NOT_FINITE):
         rungs += ladder(objective, direction, step, FURTHER_RUNGS)
         finding = read_ladder(sorted(rungs, key=lambda rung: -rung.step), claimed, tolerance)
     if finding.cause is Cause.WRONG and finding.at_kink:
-        near = slopes_around(objective, direction, 10.0 * step, lambda beside, d: central_slope(beside, d, 0.01 * step))
+        far = 10.0 * step * objective.length(direction)
+        near = slopes_around(objective, direction, far, lambda beside, d: central_slope(beside, d, 0.01 * step))
         return between(near, claimed, finding)
     return finding
 

@@ -41,6 +41,7 @@ class Layout:
 
     def __init__(self, parameters: Structure) -> None:
         self._kind = _kind(parameters)
+        self._is_tuple = isinstance(parameters, tuple)
         self._keys = list(parameters) if isinstance(parameters, Mapping) else []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slices: dict[str, slice] = {}
@@ -84,9 +85,10 @@ class Layout:
             raise ValueError(
                 f"{role} have the wrong length. Expected {len(self.shapes)} arrays. Received {len(values)}."
             )
+        classic = "" if all(name in values for name in self.shapes) else "d"
         vector = np.empty(self.size)
         for name, shape in self.shapes.items():
-            value = values.get(name, values.get("d" + name))
+            value = values.get(classic + name, values.get(name))
             if value is None:
                 raise ValueError(
                     f"{role} lack {name!r}. Expected the names {list(self.shapes)}. Received {list(values)}."
@@ -94,8 +96,13 @@ class Layout:
             array = _real_array(value, f"{role} of {name}")
             if array.shape != shape:
                 raise ValueError(f"{role} of {name} have the wrong shape. Expected {shape}. Received {array.shape}.")
-            vector[self.slices[name]] = array.ravel()
+            self.tensor(vector, name)[...] = array
         return vector
+
+    def point(self, parameters: Structure) -> Array:
+        """Give `flatten` of the parameters, but without a copy where they lie end to end in one vector already."""
+        vector = _one_vector([value for _, value in _items(parameters, self._kind)])
+        return self.flatten(parameters, "parameters") if vector is None else vector
 
     def unflatten(self, vector: Array) -> Any:
         """Give the structure that the loss takes; its arrays are views into ``vector``."""
@@ -103,7 +110,7 @@ class Layout:
         if self._kind == "mapping":  # by the user's own keys, which need not be text
             return dict(zip(self._keys, views.values(), strict=True))
         if self._kind == "sequence":
-            return list(views.values())
+            return tuple(views.values()) if self._is_tuple else list(views.values())
         return vector[0] if self._kind == "number" else views[SINGLE]
 
     def tensor(self, vector: Array, name: str) -> Array:
@@ -138,8 +145,25 @@ def _kind(parameters: Structure) -> str:
     return "number" if np.ndim(parameters) == 0 and not isinstance(parameters, np.ndarray) else "array"
 
 
+def _one_vector(arrays: Sequence[Any]) -> Array | None:
+    """View arrays that are pieces of one float64 vector, in this order and without a gap, as that vector."""
+    base = getattr(arrays[0], "base", None)
+    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != np.float64 or not base.flags.c_contiguous:
+        return None
+    start = end = arrays[0].ctypes.data
+    for array in arrays:
+        fits = isinstance(array, np.ndarray) and array.base is base and array.dtype == np.float64
+        if not fits or not array.flags.c_contiguous or array.ctypes.data != end:
+            return None
+        end += array.nbytes
+    first = (start - base.ctypes.data) // base.itemsize
+    view: Array = base[first : first + (end - start) // base.itemsize]
+    view.flags.writeable = False
+    return view
+
+
 def _real_array(value: Any, role: str) -> Array:
-    """Copy to float64; refuse what is not made of real numbers."""
+    """Convert to float64, without a copy where it is that; refuse what is not made of real numbers."""
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -148,4 +172,4 @@ def _real_array(value: Any, role: str) -> Array:
         raise TypeError(
             f"{role} is not made of real numbers. Expected floats or integers. Received dtype {array.dtype}."
         )
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)

@@ -1,13 +1,16 @@
 """The objective: somebody's loss as a function of one flat vector, counted and guarded."""
 
+import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from checks.layout import Array, Layout
+from checks.processes import one_thread, run
 
 Loss: TypeAlias = Callable[[Any], Any]
 #: ``(name, step) -> losses``: entry k is the loss with parameter ``name[k]`` increased by ``step[k]``.
@@ -19,6 +22,8 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0
 #: Evaluations at the same point that differ by more than this many eps·|J| are not one function.
 REPEAT = 1e4
+#: Coordinates that one process evaluates at a time, the plain way.
+TOGETHER = 256
 #: How far the search for the grain of the loss goes, in units of max(1, |theta|).
 FAR = 1e-3
 
@@ -41,6 +46,8 @@ class Objective:
     coordinate_losses : callable, optional
         A faster way to the same numbers, all coordinates of one tensor at once. It is compared with the
         plain way on one coordinate of every tensor before it is used.
+    n_jobs : int, default=1
+        Processes for sweeps, as in joblib.
 
     Attributes
     ----------
@@ -48,8 +55,8 @@ class Objective:
         Loss evaluations so far; a sweep over a tensor counts one for each coordinate.
     last : float
         The loss evaluated last: at the point, or within a step of it.
-    largest_slope : float
-        Largest entry of the gradient under test, times ``max(1, |theta|)``.
+    gradient : ndarray of shape (n_parameters,), or None
+        The gradient under test, for the size of the numbers in it.
     complex_refusal : str or None
         Why the complex step cannot be used, once that has been tried.
     complex_confirmed : bool
@@ -64,12 +71,14 @@ class Objective:
         layout: Layout,
         point: Array,
         coordinate_losses: CoordinateLosses | None = None,
+        n_jobs: int = 1,
     ) -> None:
         self.layout = layout
+        self.n_jobs = n_jobs
         self.point = point
         self.evaluations = 0
         self.last = float("nan")
-        self.largest_slope = 0.0
+        self.gradient: Array | None = None
         self.complex_refusal: str | None = None
         self.complex_confirmed = False
         self.notes: list[str] = []
@@ -77,6 +86,7 @@ class Objective:
         self._sweep = coordinate_losses
         self._sweep_tested: set[str] = set()
         self._value: float | None = None
+        self._is_beside = False
         self._noise: float | None = None
 
     @property
@@ -91,12 +101,21 @@ class Objective:
         part = self.point if name is None else self.point[self.layout.slices[name]]
         return np.maximum(1.0, np.abs(part))
 
+    def length(self, direction: Array) -> float:
+        """Give the length of a direction in units of ``max(1, |theta|)``."""
+        return float(np.linalg.norm(direction / self.scale()))
+
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
         self.evaluations += 1
         # Beside the point the loss may be asked outside its domain: that is the check's doing, not worth a warning.
-        with np.errstate(all=None if vector is self.point else "ignore"):
-            value = self._loss(self.layout.unflatten(vector.copy()))
+        with np.errstate(all="ignore" if self._is_beside or vector is not self.point else None):
+            try:
+                value = self._loss(self.layout.unflatten(vector.copy()))
+            except (ArithmeticError, ValueError):
+                if not self._is_beside and vector is self.point:
+                    raise
+                return math.nan  # asked outside its domain: what it says of the point itself is what counts
         if np.ndim(value) != 0 and np.size(value) == 1:
             value = np.asarray(value).reshape(())[()]
         if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiub":
@@ -117,26 +136,32 @@ class Objective:
         ComplexRefusedError
             If the loss raises, warns that it drops the imaginary part, or returns a real number.
         """
+        moved = np.empty(direction.size, np.complex128)
+        moved.real = self.point if point is None else point
+        np.multiply(step, direction, out=moved.imag)
+        return self.complex_at(moved)
+
+    def complex_at(self, vector: Array) -> complex:
+        """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
         self.evaluations += 1
-        moved = (self.point if point is None else point) + 1j * step * direction
-        value = complex(self._complex_call(lambda: self._loss(self.layout.unflatten(moved))).reshape(()))
+        value = complex(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))).reshape(()))
         self.last = value.real
         return value
 
     def complex_sweep(self, name: str, step: Array) -> Array:
-        """Sweep with each coordinate moved by ``i · step``; see `sweep` and `complex_along`."""
-        if self._sweep is not None and self._sweep_is_faithful(name):
+        """Sweep with each coordinate moved by ``i · step``; see `sweeps` and `complex_along`."""
+        if self._sweep is not None:
             sweep, shape = self._sweep, self.layout.shapes[name]
-            self.evaluations += step.size
-            return self._complex_call(lambda: sweep(name, 1j * step.reshape(shape))).reshape(-1)
-        unit = np.zeros(self.layout.size)
-        losses = np.empty(step.size, dtype=np.complex128)
-        start = self.layout.slices[name].start
-        for position in range(step.size):
-            unit[start + position] = 1.0
-            losses[position] = self.complex_along(unit, step[position])
-            unit[start + position] = 0.0
-        return losses
+            with one_thread():
+                losses = self._complex_call(lambda: sweep(name, 1j * step.reshape(shape))).reshape(-1)
+            if self._is_faithful(name, 1j * step, losses):
+                self.evaluations += step.size
+                return losses
+        try:
+            return self._plain_sweeps([(name, 1j * step)])[0]
+        except ComplexRefusedError as refusal:  # in another process, it may be
+            self.complex_refusal = str(refusal)
+            raise
 
     def _complex_call(self, call: Callable[[], Any]) -> Array:
         """Make a call that must give complex numbers; turn whatever goes wrong into a refusal."""
@@ -156,24 +181,57 @@ class Objective:
         raise ComplexRefusedError(self.complex_refusal)
 
     def sweep(self, name: str, step: Array) -> Array:
-        """Evaluate the loss with each coordinate of one tensor moved on its own.
+        """Evaluate one sweep; see `sweeps`."""
+        return self.sweeps([(name, step)])[0]
+
+    def sweeps(self, wanted: Sequence[tuple[str, Array]]) -> list[Array]:
+        """Evaluate the loss with each coordinate of a tensor moved on its own, in `n_jobs` processes.
 
         Parameters
         ----------
-        name : str
-            The tensor.
-        step : ndarray of shape (n_coordinates,), float64
-            How far each coordinate moves, in the tensor's flat order.
+        wanted : sequence of (str, ndarray of shape (n_coordinates,))
+            The tensor, and how far each coordinate moves, in the tensor's flat order.
 
         Returns
         -------
-        ndarray of shape (n_coordinates,), float64
+        list of ndarray of shape (n_coordinates,), float64
         """
-        if self._sweep is not None and self._sweep_is_faithful(name):
-            self.evaluations += step.size
-            shape = self.layout.shapes[name]
-            return np.asarray(self._sweep(name, step.reshape(shape)), dtype=np.float64).reshape(-1)
-        return np.array([self.moved(name, position, float(h)) for position, h in enumerate(step)])
+        if self._sweep is not None:
+            calls = [partial(self._sweep, name, step.reshape(self.layout.shapes[name])) for name, step in wanted]
+            found = [np.asarray(losses, dtype=np.float64).reshape(-1) for losses in run(calls, self.n_jobs)]
+            if all(self._is_faithful(*one, losses) for one, losses in zip(wanted, found, strict=True)):
+                self.evaluations += sum(step.size for _, step in wanted)
+                return found
+        return self._plain_sweeps(wanted)
+
+    def _plain_sweeps(self, wanted: Sequence[tuple[str, Array]]) -> list[Array]:
+        """Evaluate sweeps one coordinate at a time, `TOGETHER` of them in a process."""
+        alone = self if self.n_jobs == 1 else Objective(self._loss, self.layout, self.point)
+        calls = [
+            partial(alone.moved_one_by_one, name, start, step[start : start + TOGETHER])
+            for name, step in wanted
+            for start in range(0, step.size, TOGETHER)
+        ]
+        found = run(calls, self.n_jobs)
+        if alone is not self:
+            self.evaluations += sum(losses.size for losses in found)
+            self.last = float(found[-1][-1].real)
+        ends = np.cumsum([-(-step.size // TOGETHER) for _, step in wanted])
+        starts = [0, *ends[:-1]]
+        return [np.concatenate(found[start:end] or [np.empty(0)]) for start, end in zip(starts, ends, strict=True)]
+
+    def moved_one_by_one(self, name: str, start: int, step: Array) -> Array:
+        """Evaluate the loss with coordinates of one tensor, from ``start`` on, moved on their own."""
+        first = self.layout.slices[name].start + start
+        losses = np.empty_like(step)
+        for position, h in enumerate(step, start=first):
+            if step.dtype.kind == "c":
+                moved = self.point.astype(np.complex128)
+                moved[position] += h
+                losses[position - first] = self.complex_at(moved)
+            else:
+                losses[position - first] = self.moved(name, position - first + start, float(h))
+        return losses
 
     def moved(self, name: str, position: int, step: float) -> float:
         """Evaluate the loss with one coordinate of one tensor increased by ``step``."""
@@ -220,7 +278,8 @@ class Objective:
         A backward pass makes small slopes out of differences of larger numbers, of which only the final result
         is seen here. Those numbers are taken to be as large as 1, the loss, or the largest slope.
         """
-        return ROUNDING * EPS * max(1.0, abs(self.value), self.largest_slope)
+        slopes = 0.0 if self.gradient is None else np.max(np.abs(self.gradient) * self.scale())
+        return ROUNDING * EPS * float(max(1.0, abs(self.value), slopes))
 
     def nudged(self, rng: np.random.Generator) -> Array:
         """Give the point with every coordinate moved by at most one unit in the last place."""
@@ -230,29 +289,30 @@ class Objective:
     def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
         """Give the same loss at a point beside this one: a random step of this length for each coordinate."""
         jitter = rng.choice([-1.0, 1.0], size=self.point.size) * rng.uniform(0.5, 1.0, size=self.point.size)
-        return Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
+        twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
+        twin._is_beside = True
+        return twin
 
     def spread(self) -> float:
-        """Largest change between four evaluations at the same point, in units of the loss."""
-        return max(abs(self.at(self.point) - self.value) for _ in range(3))
+        """Largest change between three evaluations at the same point, in units of the loss."""
+        return max(abs(self.at(self.point) - self.value) for _ in range(2))
 
     def repeats(self) -> bool:
         """Say whether the loss gives the same number at the same point, up to rounding."""
         return self.spread() <= REPEAT * EPS * abs(self.value)
 
-    def _sweep_is_faithful(self, name: str) -> bool:
-        """Compare the fast sweep with the plain way on one coordinate; drop it where they differ.
+    def _is_faithful(self, name: str, step: Array, losses: Array) -> bool:
+        """Compare a fast sweep with the plain way on one coordinate of the tensor; drop it where they differ.
 
         A subclass may override the loss and inherit the fast way of another: then it must not decide.
         """
-        if name in self._sweep_tested:
+        if name in self._sweep_tested or not step.size:
             return True
-        if self._sweep is None:
-            return False
         position = int(np.argmax(np.abs(self.point[self.layout.slices[name]])))
-        fast = float(np.asarray(self._sweep(name, np.full(self.layout.shapes[name], 1e-3))).ravel()[position])
-        plain = self.moved(name, position, 1e-3)
-        if not abs(fast - plain) <= REPEAT * EPS * max(abs(plain), abs(fast)):
+        fast, plain = losses[position], self.moved_one_by_one(name, position, step[position : position + 1])[0]
+        apart = fast - plain
+        real = abs(apart.real) <= REPEAT * EPS * max(abs(plain), abs(fast))
+        if not (real and abs(apart.imag) <= REPEAT * EPS * np.max(np.abs(losses.imag))):
             self.notes.append(
                 f"coordinate_losses differs from the loss at {self.layout.label(name, position)} "
                 f"({fast:.9g} against {plain:.9g}); it was not used"

@@ -140,9 +140,15 @@ class Probe:
             terms["l2"] = (lambda parameters: self.network.penalty.value(parameters, weights), regulariser_gradients)
         return terms
 
-    def exercised(self, state: State) -> Exercised:
-        """Say which rows and units this probe exercised, and how far the training precision lies off."""
-        units = [np.any(layer != 0.0, axis=0) for layer in self._activations()]
+    def exercised(self, state: State, *, units: bool = True) -> Exercised:
+        """Say which rows and, if asked for, units this probe exercised, and how far the training precision lies off.
+
+        Units and precision take four passes, as much as a check along one direction.
+        """
+        rows, positive_rows = self.index.tolist(), self.index[self.targets == 1].tolist()
+        if not units:
+            return Exercised(rows, positive_rows, 0, 0)
+        active = [np.any(layer != 0.0, axis=0) for layer in self._activations()]
         precision = None
         dtype = next(iter(state.parameters.values())).dtype
         if dtype != np.float64:
@@ -152,10 +158,10 @@ class Probe:
             exact = self.network.loss_and_gradients(self.parameters, self.inputs, self.targets)[1]
             precision = relative_difference(dict(exact), dict(trained))
         return Exercised(
-            rows=self.index.tolist(),
-            positive_rows=self.index[self.targets == 1].tolist(),
-            active_units=sum(int(active.sum()) for active in units),
-            units=sum(active.size for active in units),
+            rows,
+            positive_rows,
+            active_units=sum(int(layer.sum()) for layer in active),
+            units=sum(layer.size for layer in active),
             precision_difference=precision,
         )
 

@@ -222,7 +222,7 @@ def proof_paragraph(proof: "Proof") -> str:
     if excluded:
         sizes = ", ".join(f"{name} {value:.1e}" for name, value in excluded.items())
         how = "at every check" if proof.coverage == "full" else "over the whole run, with 99 % probability,"
-        how += " that passed" if proof.failures else ""
+        how += " at which the tensor passed" if proof.failures or proof.undecided else ""
         text.append(f"Excluded {how} is an error larger than this share of a tensor's gradient: {sizes}.")
     units = "" if proof.active_share is None else f", and {proof.active_share:.0%} of the hidden units"
     text.append(

@@ -1,7 +1,9 @@
 """The report of one gradient check: data first; `checks.rendering` turns it into words."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,7 +97,7 @@ class TensorReport:
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @property
     def ratio(self) -> float:
@@ -156,14 +158,14 @@ class GradientReport:
     notes: tuple[str, ...] = ()
     complex_confirmed: bool = False
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict:
         """FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS."""
         verdicts = {tensor.verdict for tensor in self.tensors.values()}
         verdicts |= {term.verdict for term in self.terms.values()}
         return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in verdicts)
 
-    @property
+    @cached_property
     def cause(self) -> Cause:
         """The cause of the verdict: that of the tensor that decides it."""
         deciding = self.culprits or [t for t in self.tensors.values() if t.verdict is self.verdict]
@@ -171,7 +173,7 @@ class GradientReport:
             return deciding[0].cause
         return next(term.cause for term in self.terms.values() if term.verdict is self.verdict)
 
-    @property
+    @cached_property
     def culprits(self) -> list[TensorReport]:
         """The failing tensors in the order of backprop, from the output to the input.
 
@@ -186,7 +188,7 @@ class GradientReport:
         """The tensors about which the check says nothing, because both gradients are zero."""
         return [tensor for tensor in self.tensors.values() if tensor.cause is Cause.NOT_EXERCISED]
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """Number of coordinates the report speaks of."""
         return sum(tensor.size for tensor in self.tensors.values())

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from checks.layout import Array
+from checks.layout import SINGLE, Array
 from checks.mistake import Hints, Kind, Measured, Mistake
 
 #: An error is explained when what is left of it is below this share (or below the bounds of the measurement).
 EXPLAINED = 1e-3
+#: Bounds above this share of the largest error may hide further wrong entries.
+BLURRED = 0.1
 #: With more wrong entries than this share of the tensor, the mistake is called dense.
 FEW = 0.2
 
@@ -20,7 +22,8 @@ def signature(measured: Measured, threshold: float, hints: Hints) -> Mistake | N
         count = int((~np.isfinite(measured.gradient)).sum())
         return Mistake(Kind.NOT_FINITE, f"{name}: backprop gives NaN or infinity in {count} entries.")
     if not measured.gradient.any():
-        sentence = f"{name}: backprop gives zero in every entry. Never computed: look for the line that sets d{name}."
+        sentence = f"{name}: backprop gives zero in every entry. "
+        sentence += f"Never computed: look for the line that sets {gradient_of(name)}."
         return Mistake(Kind.NEVER_COMPUTED, sentence, 0.0)
     if not known.any():
         return None
@@ -33,12 +36,14 @@ def signature(measured: Measured, threshold: float, hints: Hints) -> Mistake | N
 
 
 def _one_entry(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
-    if measured.gradient.size == 1 or not (measured.alone or wrong.sum() == 1):
+    blurred = np.linalg.norm(measured.bounds[measured.known]) > BLURRED * np.abs(measured.error).max()
+    if measured.gradient.size == 1 or not (measured.alone or (wrong.sum() == 1 and not blurred)):
         return None
     where = measured.known if measured.alone else wrong
     index = tuple(int(i[0]) for i in np.nonzero(where))
     value, numerical = float(measured.gradient[index]), float(measured.numerical[index])
-    times = f"{value / numerical:.4g} × the numerical gradient" if numerical else f"{value:.3g} instead of 0"
+    digits = 8 if numerical and abs(value / numerical - 1.0) < 1e-2 else 4
+    times = f"{value / numerical:.{digits}g} × the numerical gradient" if numerical else f"{value:.3g} instead of 0"
     place = f"{measured.name}[{', '.join(map(str, index))}]"
     rest = f"the other {measured.gradient.size - 1} entries agree"
     return Mistake(Kind.ONE_ENTRY, f"{place}: backprop is {times}; {rest}. Look for an index or a special case.")
@@ -64,10 +69,10 @@ def _scaling(name: str, factor: float, count: int, hints: Hints, of: str = "the 
     where = f" in all {count} entries" if count > 1 else ""
     seen = f"{name}: backprop is {factor:.3f} × {of}{where}."
     if abs(factor) < EXPLAINED:
-        sentence = f"{name}: backprop leaves out {of}{where}. Never computed: look at d{name}."
+        sentence = f"{name}: backprop leaves out {of}{where}. Never computed: look at {gradient_of(name)}."
         return Mistake(Kind.NEVER_COMPUTED, sentence, 0.0)
     if abs(factor + 1.0) < EXPLAINED:
-        return Mistake(Kind.SIGN, f"{seen} Wrong sign: look at the line that computes d{name}.", -1.0)
+        return Mistake(Kind.SIGN, f"{seen} Wrong sign: look at the line that computes {gradient_of(name)}.", -1.0)
     meaning = next(
         (
             f"Scaled by {inverse}{text}"
@@ -77,7 +82,7 @@ def _scaling(name: str, factor: float, count: int, hints: Hints, of: str = "the 
         ),
         f"Scaled by {factor:.4g}" if abs(factor - 1.0) > 1e-2 else f"Scaled by {factor:.8g}",
     )
-    return Mistake(Kind.SCALED, f"{seen} {meaning}: look at the line that computes d{name}.", factor)
+    return Mistake(Kind.SCALED, f"{seen} {meaning}: look at the line that computes {gradient_of(name)}.", factor)
 
 
 def _regulariser(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
@@ -88,7 +93,7 @@ def _regulariser(measured: Measured, wrong: Array, hints: Hints) -> Mistake | No
     what = "has too much" if strength > 0 else "lacks"
     sentence = (
         f"{name}: backprop {what} {abs(strength):.4g} × {name} in every entry. "
-        f"The regulariser: look at the λ·{name} term of d{name} (forgotten, doubled, wrong sign or wrong λ)."
+        f"The regulariser: look at λ·{name} in {gradient_of(name)} (forgotten, doubled, wrong sign or wrong λ)."
     )
     return Mistake(Kind.REGULARISER, sentence)
 
@@ -108,11 +113,13 @@ def _misplaced(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None
     if not measured.known.all() or measured.gradient.ndim != 2 or min(shape) < 2:
         return None
     layouts: list[tuple[str, Callable[[Array], Array]]] = [("transposed", np.transpose)] if shape[0] == shape[1] else []
-    layouts.append((f"reshaped where d{name}.T was meant", lambda m: np.reshape(m.T, shape)))
+    layouts.append((f"reshaped where {gradient_of(name)}.T was meant", lambda m: np.reshape(m.T, shape)))
     for what, move in layouts:
         moved = measured.error - (move(numerical) - numerical)
         if _fit(measured, [move(measured.parameter) - measured.parameter], moved) is not None:
-            return Mistake(Kind.TRANSPOSED, f"{name}: backprop is {what}: look at the product that gives d{name}.")
+            return Mistake(
+                Kind.TRANSPOSED, f"{name}: backprop is {what}: look at the product that gives {gradient_of(name)}."
+            )
     if np.allclose(np.sort(measured.gradient.ravel()), np.sort(numerical.ravel()), rtol=1e-6, atol=0.0):
         return Mistake(Kind.MISPLACED, f"{name}: backprop has the right numbers in the wrong places.")
     return None
@@ -148,3 +155,8 @@ def _fit(measured: Measured, basis: list[Array], target: Array | None = None) ->
     coefficients = np.linalg.lstsq(columns / lengths, error, rcond=None)[0] / lengths
     left = float(np.linalg.norm(error - columns @ coefficients))
     return coefficients if left <= allowed else None
+
+
+def gradient_of(name: str) -> str:
+    """Call a tensor's gradient what its owner would: ``dW2``; what has no name of its own has no such line."""
+    return f"d{name}" if name.isidentifier() and name != SINGLE else "its gradient"

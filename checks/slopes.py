@@ -88,7 +88,7 @@ def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
 def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array]:
     """Measure the slope along every coordinate of a tensor; returns values and rounding bounds."""
     steps = step * objective.scale(name)
-    plus, minus = objective.sweep(name, steps), objective.sweep(name, -steps)
+    plus, minus = objective.sweeps([(name, steps), (name, -steps)])
     bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / steps
     return (plus - minus) / (2.0 * steps), bounds
 
@@ -104,8 +104,13 @@ def complex_slope(objective: Objective, direction: Array) -> Slope:
     ComplexRefusedError
         If the loss does not take complex parameters.
     """
-    value = objective.complex_along(direction, IMAGINARY_STEP).imag / IMAGINARY_STEP
-    return Slope(value, ROUNDING * EPS * abs(value))
+    return slope_of(objective.complex_along(direction, IMAGINARY_STEP))
+
+
+def slope_of(value: complex) -> Slope:
+    """Give the slope along a direction that stands, times `IMAGINARY_STEP`, in the loss's imaginary part."""
+    slope = value.imag / IMAGINARY_STEP
+    return Slope(slope, ROUNDING * EPS * abs(slope))
 
 
 def complex_sweep(objective: Objective, name: str) -> tuple[Array, Array]:

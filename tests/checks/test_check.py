@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import pickle
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_parameters_that_are_no_longer_finite_fail_as_not_finite_and_name_the_te
 @pytest.mark.parametrize("name", ["threshold", "step"])
 @pytest.mark.parametrize("value", [0, 0.0, -1e-7, float("nan"), float("inf"), True, "1e-7", 1e-7j])
 def test_a_threshold_or_step_that_is_no_positive_finite_number_is_refused(name, value):
-    with pytest.raises(ValueError, match=rf"{name} is out of range. Expected a finite number > 0. Received"):
+    with pytest.raises(ValueError, match=rf"{name} is out of range. Expected a finite number > 0.* Received"):
         check_gradients(lambda x: x * x, lambda x: 2 * x, 3.0, **{name: value})
 
 
@@ -374,3 +375,53 @@ def test_no_choice_of_the_step_makes_a_right_gradient_wrong(case, step, coverage
     network = case()
     report = check_gradients(network.loss, network.gradients, network.parameters, step=step, coverage=coverage)
     assert report.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+@pytest.mark.parametrize("derivative", ["central", "complex"])
+def test_a_complex_step_that_is_wrong_in_a_tiny_tensor_beside_a_large_one_is_not_believed(coverage, derivative):
+    def loss(p):
+        return (p["a"] ** 2).sum() + 1e-8 * (np.abs(p["b"]) + p["b"]).sum()
+
+    point = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([0.3, 0.4, 0.5])}
+    forgotten = {"a": 2.0 * point["a"], "b": np.full(3, 1e-8)}  # np.abs drops its part of a complex slope too
+    report = check_gradients(loss, forgotten, point, coverage=coverage, derivative=derivative)
+    assert report.verdict is Verdict.FAIL
+    assert [tensor.name for tensor in report.culprits] == ["b"]
+    right = forgotten | {"b": np.full(3, 2e-8)}
+    assert check_gradients(loss, right, point, coverage=coverage, derivative=derivative).verdict is not Verdict.FAIL
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_loss_that_raises_beside_the_point_is_asked_closer_to_it(coverage):
+    report = check_gradients(lambda p: -math.log(p), lambda p: -1.0 / p, 1e-6, coverage=coverage)
+    assert report.verdict is Verdict.PASS
+    report = check_gradients(lambda p: -math.log(p), lambda p: -1.01 / p, 1e-6, coverage=coverage)
+    assert report.verdict is Verdict.FAIL
+
+
+def test_a_loss_that_raises_at_the_point_itself_says_so():
+    with pytest.raises(ValueError, match=r"math domain error|positive input"):
+        check_gradients(lambda p: math.log(p), lambda p: 1.0 / p, -1.0)
+
+
+def test_the_evidence_speaks_in_the_units_of_the_table():
+    report = check_gradients(lambda x: x * x, lambda x: 4.0 * x, 3.0)
+    assert "reads 6 " in report.culprits[0].evidence
+    assert "gradient says 12" in report.culprits[0].evidence
+
+
+def test_a_parameter_whose_name_begins_with_d_is_not_taken_for_a_gradient():
+    point = {"x": np.array([1.0, 2.0]), "dx": np.array([3.0, 5.0, 7.0])}
+    classic = {"dx": 2.0 * point["x"], "ddx": 3.0 * point["dx"] ** 2}
+    report = check_gradients(lambda p: (p["x"] ** 2).sum() + (p["dx"] ** 3).sum(), classic, point)
+    assert report.verdict is Verdict.PASS
+
+
+def test_a_tuple_comes_back_as_a_tuple_and_an_empty_tensor_does_not_stop_a_pass():
+    def loss(p):
+        assert isinstance(p, tuple)
+        return (p[0] ** 2).sum() + p[1].sum()
+
+    point = (np.array([1.0, 2.0, 3.0]), np.zeros((0, 5)))
+    assert check_gradients(loss, (2.0 * point[0], point[1]), point).verdict is Verdict.PASS

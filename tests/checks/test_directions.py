@@ -167,7 +167,7 @@ def test_an_error_of_the_excluded_size_would_have_read_more_in_99_percent(deriva
         return (p["a"] ** 3).sum() + (p["b"] ** 3).sum()
 
     right = {name: 3.0 * value**2 for name, value in point.items()}
-    options = {"coverage": "directions", "derivative": derivative, "complex_confirmed": True, "threshold": 1e3}
+    options = {"coverage": "directions", "derivative": derivative, "complex_confirmed": True, "threshold": 0.5}
     hidden = trials = 0
     for _ in range(400):
         state = rng.bit_generator.state

@@ -39,8 +39,8 @@ def test_the_numbers_of_the_paragraph_are_those_of_the_reports(coverage):
     proof, text = check.proof, str(check.proof)
     largest = max((t.difference, iteration, t.name) for iteration, r in seen for t in r.tensors.values())
     assert [iteration for iteration, _ in seen] == proof.iterations == [5, 10, 15]
-    assert proof.largest == largest
-    assert f"{largest[0]:.1e} (in {largest[2]} at iteration {largest[1]})" in text
+    assert proof.largest[:2] == largest[:2]  # tensors may tie
+    assert f"{largest[0]:.1e} (in {proof.largest[2]} at iteration {largest[1]})" in text
     assert "compared 3 times, at iteration" in text.replace("iterations", "iteration")
     assert "all 62 parameters" in text
     assert "3 of 3 checks passed" in text
