@@ -3,8 +3,9 @@
 import difflib
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from trainer.batches import Batch
 from trainer.history import History, Row
 from trainer.network import Network
 from trainer.optimizers import Optimizer, OptimizerState
@@ -28,13 +29,6 @@ class TrainingHalted(RuntimeError):
 
     Raised in `on_gradients_computed`, it leaves the parameters as they were before the suspect update.
     """
-
-
-class Batch(NamedTuple):
-    """The rows of one iteration: inputs (n_rows, n_features) and targets (n_rows,), in the run's dtype."""
-
-    inputs: Array
-    targets: Array
 
 
 @dataclass(eq=False)

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainer.callbacks import Batch, Callback, Outcome, TrainState
+from trainer.batches import Batch, Batches
+from trainer.callbacks import Callback, Outcome, TrainState
 from trainer.history import History
 from trainer.hooks import Hooks
 from trainer.network import Network
 from trainer.optimizers import Adam, Optimizer
 from trainer.parameters import Array, Parameters
-from trainer.rows import checked_inputs, checked_targets, gather
+from trainer.rows import checked_inputs, checked_targets, release
 
 PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
 
@@ -32,6 +33,9 @@ class Trainer:
     batch_size : int >= 1, default=256
         Rows per iteration; the last batch of an epoch may be smaller.
     epochs : int >= 1, default=5
+    shuffle_window : int >= 1, optional
+        Rows that are shuffled together; see `trainer.batches.Batches`. Default: all rows of arrays in memory,
+        131,072 of a memory-mapped file.
     dtype : {"float64", "float32"}, default="float64"
         Of parameters, gradients and batches.
     seed : int >= 0, default=0
@@ -57,6 +61,7 @@ class Trainer:
         optimizer: Optimizer | None = None,
         batch_size: int = 256,
         epochs: int = 5,
+        shuffle_window: int | None = None,
         dtype: Literal["float64", "float32"] = "float64",
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
@@ -68,6 +73,7 @@ class Trainer:
         self.optimizer = Adam() if optimizer is None else optimizer
         self.batch_size = _integer("batch_size", batch_size, least=1)
         self.epochs = _integer("epochs", epochs, least=1)
+        self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
         self.dtype = np.dtype(dtype)
         self.seed = _integer("seed", seed, least=0)
         self.callbacks = list(callbacks)
@@ -104,18 +110,22 @@ class Trainer:
         inputs: ArrayLike,
         targets: ArrayLike,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        both_classes: bool = True,
     ) -> History:
         """Train from fresh parameters; nothing of an earlier fit is kept.
 
         Parameters
         ----------
         inputs : array-like of shape (n_samples, n_features)
-            A memory-mapped array is read batch by batch.
+            A memory-mapped array is never held as a whole: it is read window by window.
         targets : array-like of shape (n_samples,)
-            0 or 1, both present.
+            0 or 1, both present unless `both_classes` says otherwise.
         validation : pair of array-likes, optional
             Inputs and targets on which ``"validation_loss"`` is measured after every epoch: the same loss,
             penalty included, without dropout.
+        both_classes : bool, default=True
+            Refuse rows of one class only, from which nothing can be learnt but that class.
 
         Returns
         -------
@@ -139,10 +149,11 @@ class Trainer:
         """
         n_features = self.network.layer_sizes[0]
         rows = checked_inputs(inputs, n_features, self.dtype)
-        labels = checked_targets(targets, len(rows), self.dtype, both_classes=True)
+        labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
         if validation is not None:
             held_out = checked_inputs(validation[0], n_features, self.dtype)
             held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
+        batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
         parameters = self.network.initial_parameters(initial, self.dtype)
@@ -155,54 +166,60 @@ class Trainer:
             inputs=rows,
             targets=labels,
             n_epochs=self.epochs,
-            n_iterations=self.epochs * -(-len(rows) // self.batch_size),
+            n_iterations=self.epochs * len(batches),
             history=History(self.history_path),
             batch=Batch(rows[:0], labels[:0]),
             validation=None if validation is None else Batch(held_out, held_out_labels),
         )
         self._state = state
-        self._run(state, order, masks)
+        self._run(state, batches, order, masks)
         return state.history
 
     def predict_proba(self, inputs: ArrayLike) -> Array:
         """Return the probability of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
         rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
-        starts = range(0, len(rows), PREDICTION_ROWS)
-        blocks = (rows[start : start + PREDICTION_ROWS].astype(self.dtype, copy=False) for start in starts)
-        return np.concatenate([self.network.predict_proba(self.parameters, block) for block in blocks])
+        probabilities = []
+        for start in range(0, len(rows), PREDICTION_ROWS):
+            block = rows[start : start + PREDICTION_ROWS].astype(self.dtype, copy=False)
+            probabilities.append(self.network.predict_proba(self.parameters, block))
+            release(rows)
+        return np.concatenate(probabilities)
 
-    def _run(self, state: TrainState, order: np.random.Generator, masks: np.random.Generator) -> None:
+    def _run(self, state: TrainState, batches: Batches, order: np.random.Generator, masks: np.random.Generator) -> None:
         hooks = Hooks(self.callbacks)
         error: BaseException | None = None
         try:
             if not hooks.begin(state):
-                self._iterate(state, hooks, order, masks)
+                self._iterate(state, hooks, batches, order, masks)
         except BaseException as caught:
             error = caught
             raise
         finally:
             hooks.end(state, error)
 
-    def _iterate(self, state: TrainState, hooks: Hooks, order: np.random.Generator, masks: np.random.Generator) -> None:
+    def _iterate(
+        self,
+        state: TrainState,
+        hooks: Hooks,
+        batches: Batches,
+        order: np.random.Generator,
+        masks: np.random.Generator,
+    ) -> None:
         """Run every epoch, or return where a stop was requested."""
         network, parameters, gradients = state.network, state.parameters, state.gradients
-        n_rows = len(state.inputs)
         for epoch in range(1, state.n_epochs + 1):
             state.epoch = epoch
             if hooks.call("on_epoch_begin", state):
                 return
-            index = order.permutation(n_rows)
             total = 0.0
-            for start in range(0, n_rows, self.batch_size):
-                chosen = index[start : start + self.batch_size]
-                state.batch = Batch(gather(state.inputs, chosen, self.dtype), gather(state.targets, chosen, self.dtype))
+            for state.batch in batches.epoch(order):
                 state.iteration += 1
                 state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
                 if hooks.call("on_batch_begin", state):
                     return
                 state.loss, _ = network.loss_and_gradients(parameters, *state.batch, masks, gradients)
                 state.row["loss"] = state.loss
-                total += state.loss * len(chosen)
+                total += state.loss * len(state.batch.targets)
                 try:
                     stop = hooks.call("on_gradients_computed", state)
                 finally:  # on disk before anybody can raise over it
@@ -213,7 +230,7 @@ class Trainer:
                 if hooks.call("on_batch_end", state):
                     return
             state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
-            state.row["epoch_loss"] = total / n_rows
+            state.row["epoch_loss"] = total / len(state.inputs)
             if state.validation is not None:
                 state.row["validation_loss"] = network.loss(parameters, *state.validation)
             try:

@@ -20,14 +20,21 @@ def sigmoid(logits: Array) -> Array:
     With ``e = exp(-|z|)``, which cannot overflow, it is ``1 / (1 + e)`` for ``z >= 0`` and ``e / (1 + e)``
     otherwise.
     """
-    decay = np.exp(-np.abs(logits))
-    return _sigmoid(logits, decay)
+    return _parts(logits)[2]
 
 
-def _sigmoid(logits: Array, decay: Array) -> Array:
-    probabilities: Array = np.maximum(decay, logits >= 0)  # the decay is at most 1
-    probabilities /= 1 + decay
-    return probabilities
+def _parts(margins: Array) -> tuple[Array, Array, Array]:
+    """Return ``max(u, 0)``, ``log1p(exp(-|u|))`` and ``sigmoid(u)``: most of their passes are the same ones.
+
+    ``exp(min(u, 0))`` is 1 for ``u >= 0`` and ``exp(-|u|)`` otherwise, the numerator of the sigmoid.
+    """
+    low, high = np.minimum(margins, 0), np.maximum(margins, 0)
+    decay = np.exp(low - high)
+    rest = np.log1p(decay)
+    decay += 1
+    probabilities: Array = np.exp(low, out=low)
+    probabilities /= decay
+    return high, rest, probabilities
 
 
 class WeightedBinaryCrossEntropy:
@@ -102,11 +109,8 @@ class WeightedBinaryCrossEntropy:
         """
         n_rows = len(logits)
         signs = 1 - 2 * targets.astype(logits.dtype, copy=False)
-        margins = signs * logits
-        decay = np.exp(-np.abs(logits))
-        losses = np.maximum(margins, 0)
-        losses += np.log1p(decay)
-        gradient = _sigmoid(margins, decay)
+        losses, rest, gradient = _parts(signs * logits)
+        losses += rest
         gradient *= signs
         if self.positive_weight != 1:
             weights = self._weights(targets)

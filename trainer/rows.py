@@ -1,5 +1,7 @@
 """Rows: samples as a user hands them in, checked once and made fit for the training loop."""
 
+import mmap
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -32,6 +34,7 @@ def checked_inputs(inputs: ArrayLike, n_features: int, dtype: DTypeLike) -> Arra
                 "The inputs are not all finite. Expected finite numbers. "
                 f"Received {rows[start + row, column]} in row {start + row}, column {column}."
             )
+        release(rows)
     return rows
 
 
@@ -62,6 +65,7 @@ def checked_targets(targets: ArrayLike, n_rows: int, dtype: DTypeLike, *, both_c
                 f"Received {block[wrong][0]} in row {start + int(np.argmax(wrong))}."
             )
         n_positive += int(np.count_nonzero(block))
+        release(labels)
     if both_classes and n_positive in (0, n_rows):
         raise ValueError(
             "The targets hold one class only. Expected rows of both classes, 0 and 1. "
@@ -70,9 +74,30 @@ def checked_targets(targets: ArrayLike, n_rows: int, dtype: DTypeLike, *, both_c
     return labels
 
 
-def gather(rows: Array, index: Array, dtype: DTypeLike) -> Array:
-    """Return a copy of the rows at `index`, as `dtype`."""
-    return np.take(rows, index, axis=0).astype(dtype, copy=False)
+def is_mapped(array: Array) -> bool:
+    """Say whether an array is a view of a memory-mapped file."""
+    return _map(array) is not None
+
+
+def release(array: Array) -> None:
+    """Let go of the pages that reading a memory-mapped array brought into this process; others are left alone.
+
+    The pages stay in the system's cache of the file; but without this they would count as memory of the process,
+    up to the size of the file.
+    """
+    mapped = _map(array)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Linux
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _map(array: Array) -> mmap.mmap | None:
+    """Return the file's map below an array, unless the array may hold changes that are not the file's."""
+    below: object = array
+    while isinstance(below, np.ndarray):
+        if isinstance(below, np.memmap) and below.mode not in ("r", "r+"):
+            return None
+        below = below.base
+    return below if isinstance(below, mmap.mmap) else None
 
 
 def _numeric(what: str, values: ArrayLike, dtype: DTypeLike) -> Array:

@@ -132,6 +132,16 @@ class RowMean(ReLU):
         return outputs - outputs.mean(axis=-1, keepdims=True), backward
 
 
+class BatchMean(ReLU):
+    """Mixes the rows, and so says that it is not elementwise."""
+
+    elementwise = False
+
+    def forward(self, parameters, inputs, rng):
+        outputs, backward = super().forward(parameters, inputs, rng)
+        return outputs - outputs.mean(axis=-2, keepdims=True), backward
+
+
 class LouderLoss(CountingNetwork):
     def loss(self, parameters, inputs, targets, rng=None):
         return super().loss(parameters, inputs, targets, rng) + (parameters["W1"] ** 4).sum()
@@ -188,3 +198,40 @@ def test_an_unknown_name_is_refused():
     network, parameters, inputs, targets = example((5, 1))
     with pytest.raises(ValueError, match=r"Unknown parameter. Expected one of W1, b1. Received 'W9'"):
         network.coordinate_losses(parameters, inputs, targets, "W9", 1e-3)
+
+
+def dead_rows(network, parameters, inputs):
+    """Return on how many rows each unit of the first layer is off."""
+    return (network.hidden_activations(parameters, inputs)[0] == 0).sum(axis=0)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.5, -100.0, 100.0])
+@pytest.mark.parametrize("step", [1e-3, 1e-30j, 0.5])
+def test_rows_on_which_nothing_changes_may_be_left_out(shift, step):
+    network, parameters, inputs, targets = example((5, 7, 3, 6, 1))
+    parameters["b1"][...] += shift  # from no row to every row off; half a step of 0.5 switches some on
+    if shift == -1.5:
+        assert 0 < dead_rows(network, parameters, inputs).min() < len(inputs)
+    for name in parameters:
+        actual = network.coordinate_losses(parameters, inputs, targets, name, step)
+        assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, name, step, None))
+
+
+@pytest.mark.parametrize("step", [1e-3, 1e-30j])
+def test_no_row_is_left_out_where_a_later_layer_mixes_the_rows(step):
+    network, parameters, inputs, targets = example((5, 7, 3, 6, 1))
+    network.layers[3] = BatchMean()
+    CountingNetwork.n_evaluations = 0
+    actual = network.coordinate_losses(parameters, inputs, targets, "W1", step)
+    assert CountingNetwork.n_evaluations == 1
+    assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, "W1", step, None))
+
+
+@pytest.mark.parametrize("columns", [1, 100, 1_000])
+def test_the_number_of_columns_held_at_once_changes_nothing(columns, monkeypatch):
+    network, parameters, inputs, targets = example((5, 7, 3, 1))
+    expected = {name: network.coordinate_losses(parameters, inputs, targets, name, 0.1) for name in parameters}
+    monkeypatch.setattr(coordinates, "COLUMNS", columns)
+    for name in parameters:
+        actual = network.coordinate_losses(parameters, inputs, targets, name, 0.1)
+        assert_equal_to_rounding(actual, expected[name])
