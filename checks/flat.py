@@ -1,0 +1,100 @@
+"""Flat gradients: a loss and its gradient as scipy takes them, functions of one vector."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from checks.check import check_gradients
+from checks.layout import Array
+from checks.report import GradientReport
+
+SINGLE = "x"  # the vector's name where its coordinates have none
+
+#: One name a coordinate; or one a block of them, with its shape.
+Names: TypeAlias = Sequence[str] | Mapping[str, int | tuple[int, ...]]
+
+
+def check_flat(
+    f: Callable[..., Any],
+    grad: Callable[..., Any] | Literal[True],
+    x: ArrayLike,
+    *,
+    args: Sequence[Any] = (),
+    names: Names | None = None,
+    **options: Any,
+) -> GradientReport:
+    """Compare a gradient with its loss where both take one vector, as for `scipy.optimize`.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args) -> float``; or a pair of this and the gradient, if `grad` is True.
+    grad : callable or True
+        ``grad(x, *args)``, of the shape of `x`. True is what ``jac=True`` is to `scipy.optimize.minimize`.
+    x : array-like
+        Where to check; of any shape, which `f` gets back.
+    args : sequence, default=()
+        Further arguments of both.
+    names : sequence of str, or mapping of str to int or tuple, optional
+        One name a coordinate: then each is judged by its own size, and the report names those that are wrong. Or
+        the names of blocks that follow each other in `x`, each with its length or shape: ``{"coef": 20,
+        "intercept": 1}``. Default: one block, ``x``.
+    **options
+        As in `check_gradients`.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ValueError
+        If the names do not fit `x`; and what `check_gradients` raises.
+
+    Examples
+    --------
+    >>> from scipy.optimize import rosen, rosen_der
+    >>> check_flat(rosen, rosen_der, [1.3, 0.7, 0.8]).verdict.value
+    'PASS'
+    """
+    point = np.asarray(x)
+    shapes = _shapes(names, point.shape)
+
+    def join(blocks: Mapping[str, Array]) -> Array:
+        return np.concatenate([np.ravel(block) for block in blocks.values()]).reshape(point.shape)
+
+    def split(vector: ArrayLike) -> dict[str, Array]:
+        flat = np.asarray(vector)
+        if flat.shape != point.shape:
+            raise ValueError(f"the gradient has the wrong shape. Expected {point.shape}. Received {flat.shape}.")
+        ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        parts = np.split(flat.ravel(), ends[:-1])
+        return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+    def loss(blocks: Mapping[str, Array]) -> Any:
+        value = f(join(blocks), *args)
+        return value[0] if grad is True else value
+
+    def gradients(blocks: Mapping[str, Array]) -> dict[str, Array]:
+        vector = join(blocks)
+        return split(f(vector, *args)[1] if grad is True else grad(vector, *args))
+
+    return check_gradients(loss, gradients, split(point), **options)
+
+
+def _shapes(names: Names | None, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    if names is None:
+        return {SINGLE: shape}
+    if isinstance(names, Mapping):
+        shapes = {name: (size,) if isinstance(size, int) else tuple(size) for name, size in names.items()}
+    else:
+        shapes = {str(name): () for name in names}
+        if len(shapes) != len(names):
+            raise ValueError(f"two coordinates have the same name. Expected different names. Received {list(names)}.")
+    total = sum(prod(block) for block in shapes.values())
+    if total != prod(shape):
+        raise ValueError(f"the names do not fit x. Expected names for {prod(shape)} coordinates. Received {total}.")
+    return shapes
