@@ -1,9 +1,13 @@
 """Fits a network by mini-batches, with callbacks that see every step."""
 
-from trainer.callbacks import Batch, Callback, TrainingHalted, TrainState
+from typing import TYPE_CHECKING, Any
+
+from trainer.batches import Batch
+from trainer.callbacks import Callback, TrainingHalted, TrainState
 from trainer.early_stopping import EarlyStopping
 from trainer.history import History
 from trainer.layers import Dropout, Layer, Linear, ReLU, Tanh
+from trainer.loggers import CSVLogger, TensorBoardLogger
 from trainer.loop import Trainer
 from trainer.losses import L2Penalty, WeightedBinaryCrossEntropy
 from trainer.network import Network
@@ -11,10 +15,14 @@ from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
 from trainer.parameters import Parameters
 from trainer.progress_bar import ProgressBar
 
+if TYPE_CHECKING:
+    from trainer.classifier import NetworkClassifier
+
 __all__ = [
     "SGD",
     "Adam",
     "Batch",
+    "CSVLogger",
     "Callback",
     "Dropout",
     "EarlyStopping",
@@ -23,14 +31,25 @@ __all__ = [
     "Layer",
     "Linear",
     "Network",
+    "NetworkClassifier",
     "Optimizer",
     "OptimizerState",
     "Parameters",
     "ProgressBar",
     "ReLU",
     "Tanh",
+    "TensorBoardLogger",
     "TrainState",
     "Trainer",
     "TrainingHalted",
     "WeightedBinaryCrossEntropy",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes scikit-learn, and a second, only for those who ask for it."""
+    if name != "NetworkClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trainer.classifier import NetworkClassifier
+
+    return NetworkClassifier
