@@ -1,0 +1,177 @@
+"""Rivals: what users would fit the same network with instead, on the same rows, each as fast as it goes.
+
+Every rival is the network 30-64-32-1 under Adam at a learning rate of 1e-3, batches of 256 in a fresh order every
+epoch, and a whole run is timed. torch and jax are extras; what is not installed is not in `rivals`.
+"""
+
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from trainer import Network, Trainer
+from trainer.parameters import Array
+
+SIZES = (30, 64, 32, 1)
+BATCH = 256
+LEARNING_RATE = 1e-3
+Fit = Callable[[], object]
+
+
+def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
+    """Give whole training runs by name, in the dtype of the inputs."""
+    runs: dict[str, Fit] = {
+        "backproof": lambda: own(inputs, targets, epochs),
+        "MLPClassifier": lambda: mlp(inputs, targets, epochs),
+    }
+    if find_spec("torch"):
+        runs |= torch_eager(inputs, targets, epochs)
+    if find_spec("jax") and inputs.dtype == np.float32:
+        runs["jax"] = jax_scan(inputs, targets, epochs)
+    return runs
+
+
+def own(inputs: Array, targets: Array, epochs: int, seed: int = 0, **options: Any) -> Trainer:
+    """Fit with backproof's own trainer, history and all."""
+    dtype: Any = str(inputs.dtype)
+    trainer = Trainer(Network(SIZES), batch_size=BATCH, epochs=epochs, dtype=dtype, seed=seed, **options)
+    trainer.fit(inputs, targets)
+    return trainer
+
+
+def mlp(inputs: Array, targets: Array, epochs: int, seed: int = 0) -> MLPClassifier:
+    """Fit with scikit-learn: no penalty, no early stopping, a fixed number of epochs."""
+    classifier = MLPClassifier(
+        SIZES[1:-1],
+        alpha=0.0,
+        batch_size=BATCH,
+        learning_rate_init=LEARNING_RATE,
+        max_iter=epochs,
+        n_iter_no_change=epochs + 1,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is given
+        return classifier.fit(inputs, targets)
+
+
+def products(dtype: str, n_rows: int, epochs: int) -> Fit:
+    """Give the eight matrix products of a step, and nothing else, as often as a run of `epochs` needs them."""
+    rng = np.random.default_rng(0)
+    passes = [_eight(rng, dtype, BATCH), _eight(rng, dtype, n_rows % BATCH or BATCH)]
+    full, rest = divmod(n_rows, BATCH)
+
+    def run() -> None:
+        for _ in range(epochs):
+            for _ in range(full):
+                for a, b, out in passes[0]:
+                    np.matmul(a, b, out=out)
+            if rest:
+                for a, b, out in passes[1]:
+                    np.matmul(a, b, out=out)
+
+    return run
+
+
+def _eight(rng: np.random.Generator, dtype: str, n_rows: int) -> list[tuple[Array, Array, Array]]:
+    def array(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype(dtype)
+
+    triples = []
+    for layer, (n_inputs, n_units) in enumerate(pairwise(SIZES)):
+        inputs, weight, gradient = array(n_rows, n_inputs), array(n_units, n_inputs), array(n_rows, n_units)
+        triples.append((inputs, weight.T, array(n_rows, n_units)))
+        triples.append((gradient.T, inputs, array(n_units, n_inputs)))
+        if layer:
+            triples.append((gradient, weight, array(n_rows, n_inputs)))
+    return triples
+
+
+def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
+    """Give the plain torch loops worth considering; the fastest is the one to compare with.
+
+    All take the rows of a batch by `index_select` of a permutation, set gradients to None, and read no loss back.
+    """
+    import torch
+
+    rows, labels = torch.from_numpy(inputs), torch.from_numpy(targets)
+    functional = torch.nn.functional
+
+    def fit(adam: dict[str, bool], *, plain: bool) -> None:
+        torch.manual_seed(0)
+        a, b, c = (torch.nn.Linear(i, o, dtype=rows.dtype) for i, o in pairwise(SIZES))
+        model = torch.nn.Sequential(a, torch.nn.ReLU(), b, torch.nn.ReLU(), c)
+        parameters = list(model.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, **adam)
+        w1, b1, w2, b2, w3, b3 = parameters
+        for _ in range(epochs):
+            for chosen in torch.randperm(len(rows)).split(BATCH):
+                x, y = rows.index_select(0, chosen), labels.index_select(0, chosen)
+                optimizer.zero_grad(set_to_none=True)
+                if plain:
+                    hidden = functional.linear(functional.linear(x, w1, b1).relu(), w2, b2).relu()
+                    logits = functional.linear(hidden, w3, b3).squeeze(1)
+                else:
+                    logits = model(x).squeeze(1)
+                functional.binary_cross_entropy_with_logits(logits, y).backward()
+                optimizer.step()
+
+    return {
+        f"torch {style} {kind}": lambda plain=plain, kind=kind: fit({kind: True}, plain=plain)  # type: ignore[misc]
+        for style, plain in (("functional", True), ("Sequential", False))
+        for kind in ("fused", "foreach")
+    }
+
+
+def jax_scan(inputs: Array, targets: Array, epochs: int) -> Fit:
+    """Give a jax run: one compiled function an epoch, `lax.scan` over its batches, Adam written out."""
+    import jax
+    import jax.numpy as jnp
+
+    rows, labels = jnp.asarray(inputs), jnp.asarray(targets)
+    full = len(inputs) // BATCH * BATCH
+
+    def loss(parameters: Any, x: Any, y: Any) -> Any:
+        for weight, bias in parameters[:-1]:
+            x = jax.nn.relu(x @ weight + bias)
+        logits = (x @ parameters[-1][0] + parameters[-1][1])[:, 0]
+        return jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+
+    def step(state: Any, chosen: Any) -> Any:
+        parameters, first, second, t = state
+        value, gradient = jax.value_and_grad(loss)(parameters, rows[chosen], labels[chosen])
+        t += 1
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
+        rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, first, second)
+        return (parameters, first, second, t), value
+
+    def epoch(state: Any, key: Any) -> Any:
+        order = jax.random.permutation(key, len(inputs))
+        state, losses = jax.lax.scan(step, state, order[:full].reshape(-1, BATCH))
+        if full < len(inputs):
+            state, _ = step(state, order[full:])
+        return state, losses
+
+    compiled = jax.jit(epoch)
+
+    def fit() -> None:
+        keys = jax.random.split(jax.random.key(0), epochs + 1)
+        rng = np.random.default_rng(0)
+        parameters = [
+            (jnp.asarray(rng.standard_normal((i, o)) * np.sqrt(2 / i), jnp.float32), jnp.zeros(o))
+            for i, o in pairwise(SIZES)
+        ]
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        state = (parameters, zeros, zeros, jnp.zeros(()))
+        for key in keys[1:]:
+            state, _ = compiled(state, key)
+        jax.block_until_ready(state)
+
+    return fit
