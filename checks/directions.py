@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 
 from checks.examination import confirm_complex, examine
 from checks.layout import Array
 from checks.location import look_closer
+from checks.noise import repeats
 from checks.objective import ComplexRefusedError, Objective
 from checks.outcome import Outcome, not_deterministic, not_finite_loss
+from checks.power import CONFIDENCE, excluded_error
 from checks.report import TensorReport
 from checks.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
 from checks.verdict import Cause, Verdict
@@ -19,48 +19,12 @@ from checks.verdict import Cause, Verdict
 #: A mismatch above this share of the threshold is looked into. Looking costs a few evaluations and decides
 #: nothing; the smaller the share, the less an unlucky direction hides.
 SUSPICIOUS = 0.02
-#: Probability with which an error is excluded.
-CONFIDENCE = 0.99
 #: Further directions through a tensor whose one reading is neither small nor clearly beyond the threshold: their
 #: mean square tells the size of the error.
 FURTHER = 4
 CLEAR = 10.0
 #: Numbers drawn together: half a megabyte.
 PIECE = 65_536
-
-
-def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
-    """Say how large an error can hide behind readings along Gaussian directions.
-
-    Parameters
-    ----------
-    slope_error : float
-        What was left between the two slopes, rounding bound included.
-    reach : float
-        Standard deviation of the direction's coordinates in the tensor.
-    checks : int, default=1
-        Number of fresh directions that read no more than this.
-
-    Returns
-    -------
-    float
-        The norm that an error of the gradient stays below with 99 % probability, in units of the gradient.
-
-    Notes
-    -----
-    An error ``e`` shows along ``d ~ N(0, reach²)`` as ``e·d ~ N(0, reach²·||e||²)``, whatever its shape. It stays
-    below ``slope_error`` in all of ``checks`` fresh directions with probability
-    ``(2·Phi(slope_error / (reach·||e||)) - 1)**checks``; set that to 1 %. For one direction this is the familiar
-    ``P(miss) = 0.80 · slope_error / (reach · ||e||)``.
-    """
-    missed = (1.0 - CONFIDENCE) ** (1.0 / checks)
-    return slope_error / (reach * normal_quantile(missed))
-
-
-@lru_cache(maxsize=64)
-def normal_quantile(probability: float) -> float:
-    """Give ``q`` such that a standard normal lies within ``±q`` with this probability."""
-    return NormalDist().inv_cdf(0.5 * (1.0 + probability))
 
 
 def check_direction(
@@ -98,7 +62,7 @@ def check_direction(
     if any(t.cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for t in tensors.values()):
         if not np.isfinite(objective.value):
             return not_finite_loss(objective)
-        if not objective.repeats():
+        if not repeats(objective):
             return not_deterministic(objective)
     failing = []
     for name in [name for name in reversed(tensors) if name in check.suspects]:

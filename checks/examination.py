@@ -10,6 +10,7 @@ import numpy as np
 
 from checks.ladder import CERTAIN, Finding, between, climb
 from checks.layout import Array
+from checks.noise import floor
 from checks.objective import ComplexRefusedError, Objective
 from checks.slopes import Slope, central_slope, complex_noise, complex_slope, one_sided_slopes, slopes_around
 from checks.verdict import Cause
@@ -52,11 +53,11 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
     if exact is not None:
         with contextlib.suppress(ComplexRefusedError):  # found out on the way; the objective keeps the reason
             finding = _with_complex_step(objective, direction, claimed, tolerance, step / length, by_ladder, exact)
-    floor = length * objective.floor()
-    if finding.cause is Cause.WRONG and abs(claimed - finding.value) <= floor:
+    hidden = length * floor(objective)
+    if finding.cause is Cause.WRONG and abs(claimed - finding.value) <= hidden:
         evidence = (
             f"the mismatch of {abs(claimed - finding.value):.1g} is no more than what the rounding of a gradient's own "
-            f"terms makes ({floor:.1g}), as where p - y is taken of a saturated output"
+            f"terms makes ({hidden:.1g}), as where p - y is taken of a saturated output"
         )
         finding = replace(finding, cause=Cause.ROUNDING, evidence=evidence)
     return replace(finding, step=finding.step * length)

@@ -6,6 +6,7 @@ from checks.examination import confirm_complex, examine
 from checks.ladder import Finding
 from checks.layout import Array
 from checks.mistake import Measured
+from checks.noise import repeats
 from checks.objective import ComplexRefusedError, Objective
 from checks.outcome import Outcome, blank, not_deterministic, not_finite_loss
 from checks.report import TensorReport, relative_difference
@@ -47,7 +48,7 @@ def check_coordinates(objective: Objective, gradient: Array, threshold: float, s
         for name, place in objective.layout.slices.items()
     ]
     plain = relative_difference(gradient, [check.numerical for check in checks])
-    if not all(check.agrees for check in checks) and not objective.repeats():
+    if not all(check.agrees for check in checks) and not repeats(objective):
         return not_deterministic(objective)
     tensors = {check.name: check.run() for check in checks}
     return Outcome(

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from checks.layout import Array
+from checks.noise import noise
 from checks.objective import Objective
 from checks.slopes import Slope, central_slope, slopes_around
 from checks.verdict import Cause
@@ -104,7 +105,7 @@ def ladder(objective: Objective, direction: Array, step: float, factors: Iterabl
     for factor in factors:
         h = factor * step
         plus, minus = objective.along(direction, h), objective.along(direction, -h)
-        rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, objective.noise() / h)
+        rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, noise(objective) / h)
         if np.isfinite(rung.central):
             rungs.append(rung)
     return rungs

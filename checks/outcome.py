@@ -6,6 +6,7 @@ import numpy as np
 
 from checks.layout import Array
 from checks.mistake import Measured
+from checks.noise import spread
 from checks.objective import Objective
 from checks.report import TensorReport
 from checks.verdict import Cause, Verdict
@@ -70,7 +71,7 @@ def not_finite_loss(objective: Objective) -> Outcome:
 def not_deterministic(objective: Objective) -> Outcome:
     """Leave every tensor undecided, because the loss is not a function of the parameters."""
     evidence = (
-        f"the loss, evaluated again at the same parameters, changed by up to {objective.spread():.2g} "
+        f"the loss, evaluated again at the same parameters, changed by up to {spread(objective):.2g} "
         f"(loss {objective.value:.6g}): is dropout left on, or a random number drawn inside"
     )
     return Outcome(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from checks.directions import CONFIDENCE, normal_quantile
+from checks.power import CONFIDENCE, normal_quantile
 from checks.rendering import proof_paragraph
 from checks.report import GradientReport
 from checks.verdict import Cause, Verdict

@@ -8,6 +8,7 @@ import numpy as np
 
 from checks.layout import Array, Layout, Structure
 from checks.objective import EPS, ROUNDING, Objective
+from checks.sweeps import complex_losses, moved_losses
 
 #: Near eps**(1/3) = 6.1e-6, where rounding (like eps/h) and truncation (like h²) of a central difference meet.
 STEP = 1e-5
@@ -75,7 +76,8 @@ def numerical_gradient(loss: Callable[[Any], float], parameters: Structure, step
     gradient = np.empty(layout.size)
     for name, place in layout.slices.items():
         steps = np.full(place.stop - place.start, step)
-        gradient[place] = (objective.sweep(name, steps) - objective.sweep(name, -steps)) / (2.0 * step)
+        plus, minus = moved_losses(objective, [(name, steps), (name, -steps)])
+        gradient[place] = (plus - minus) / (2.0 * step)
     return layout.unflatten(gradient)
 
 
@@ -88,7 +90,7 @@ def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
 def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array]:
     """Measure the slope along every coordinate of a tensor; returns values and rounding bounds."""
     steps = step * objective.scale(name)
-    plus, minus = objective.sweeps([(name, steps), (name, -steps)])
+    plus, minus = moved_losses(objective, [(name, steps), (name, -steps)])
     bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / steps
     return (plus - minus) / (2.0 * steps), bounds
 
@@ -116,7 +118,7 @@ def slope_of(value: complex) -> Slope:
 def complex_sweep(objective: Objective, name: str) -> tuple[Array, Array]:
     """Measure the slope along every coordinate by the complex step; returns values and rounding bounds."""
     steps = IMAGINARY_STEP * objective.scale(name)
-    values = objective.complex_sweep(name, steps).imag / steps
+    values = complex_losses(objective, name, steps).imag / steps
     return values, ROUNDING * EPS * np.abs(values)
 
 

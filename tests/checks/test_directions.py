@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict, check_gradients
-from checks.directions import excluded_error, normal_quantile
+from checks.power import excluded_error, normal_quantile
 
 WAYS = ["central", "complex"]
 

@@ -5,7 +5,10 @@ import pytest
 
 from checks import Verdict, check_gradients
 from checks.layout import Layout
+from checks.noise import noise
+from checks.noise import repeats as loss_repeats
 from checks.objective import ComplexRefusedError, Objective
+from checks.sweeps import moved_losses
 
 POINT = {"W": np.arange(1.0, 16.0).reshape(5, 3), "b": np.array([0.3, -0.4, 0.5])}
 
@@ -24,7 +27,7 @@ def test_every_evaluation_counts_and_the_value_is_kept():
     own = make(lambda p: calls.append(1) or cubes(p))
     assert own.value == own.value == cubes(POINT)
     own.moved("b", 1, 0.1)
-    own.sweep("W", np.full(15, 0.1))
+    moved_losses(own, [("W", np.full(15, 0.1))])
     own.complex_along(np.ones(18), 1e-30)
     assert own.evaluations == len(calls) == 1 + 1 + 15 + 1
 
@@ -71,7 +74,7 @@ def test_noise_is_the_rounding_of_the_loss_for_a_smooth_one():
     for offset in (0.0, 1.0, 1e6):
         own = make(lambda p, c=offset: cubes(p) + c)
         last_place = np.spacing(abs(own.value))
-        assert last_place <= own.noise() <= 300.0 * last_place
+        assert last_place <= noise(own) <= 300.0 * last_place
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,8 @@ def test_noise_is_at_least_the_grain_of_a_loss_that_moves_in_steps(coarse, grain
     for _ in range(20):
         point = {"b": rng.standard_normal(7)}
         own = make(lambda p: coarse(8.5 + np.sin(p["b"]).sum() / 20.0), point)
-        assert grain <= own.noise() * (1.0 + 1e-9)
-        assert own.noise() <= 100.0 * grain
+        assert grain <= noise(own) * (1.0 + 1e-9)
+        assert noise(own) <= 100.0 * grain
 
 
 def test_nudging_moves_by_the_last_place_only():
@@ -105,7 +108,7 @@ def test_a_loss_repeats_if_it_gives_the_same_number_up_to_rounding(spread, repea
     rng = np.random.default_rng(0)
     own = make(lambda p: cubes(p) * (1.0 + spread * rng.standard_normal()))
     assert own.value != 0.0
-    assert own.repeats() is repeats
+    assert loss_repeats(own) is repeats
 
 
 def fast(p):

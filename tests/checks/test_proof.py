@@ -79,7 +79,7 @@ def report_of(excluded):
 @pytest.mark.parametrize("checks", [1, 2, 10, 50])
 def test_what_several_directions_exclude_is_wrong_in_one_run_of_a_hundred(checks):
     # Simulated: an error of norm 1 is really there. A run excludes too much where its statement is below 1.
-    from checks.directions import excluded_error
+    from checks.power import excluded_error
 
     rng = np.random.default_rng(0)
     trials = 1_500

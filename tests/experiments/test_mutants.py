@@ -10,7 +10,7 @@ import checks.directions
 import checks.examination
 import checks.full
 import checks.ladder
-import checks.objective
+import checks.noise
 import checks.slopes
 from checks.mistake import Kind
 from experiments import campaign, mutants
@@ -88,7 +88,7 @@ def test_a_bound_that_is_far_too_large_lets_small_mistakes_through(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(checks.objective, "ROUNDING", 1e4 * checks.objective.ROUNDING)
+    monkeypatch.setattr(checks.noise, "ROUNDING", 1e4 * checks.noise.ROUNDING)
     assert share(run_unit(UNIT), name) < 0.5
 
 
