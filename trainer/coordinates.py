@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Generator = np.random.Generator
 
 COLUMNS = 524_288  # entries of a temporary of changed columns: four megabytes of float64
-BLOCK = 131_072  # entries of a temporary of the layers after: a megabyte, a core's second-level cache
+KEPT = 31 * 2**20  # bytes; glibc learns from freed blocks of up to 32 megabytes
+BLOCK = 262_144  # entries of a temporary of the layers after: two megabytes
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def coordinate_losses(
     base = _base_pass(network, parameters, inputs, targets, name, rng)
     if base is None:
         return _plain(network, parameters, inputs, targets, name, steps, rng)
+    # malloc hands large blocks back to the system, and every page of the next one costs a fault: a third of the time
+    # here. From a freed block of this size glibc learns to keep them; it is never touched, so it costs microseconds.
+    np.empty(KEPT, np.uint8)
     matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
     losses = _structured(network, parameters, targets, matrix, base).reshape(steps.shape)
     losses += network.penalty.value(parameters, network.weights)
