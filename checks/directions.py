@@ -211,7 +211,8 @@ class DirectionCheck:
 
     def _passed(self, name: str, readings: list[Reading]) -> TensorReport:
         if self.norms[name] == 0.0:
-            evidence = "the gradient is exactly zero in every entry, and the loss does not change either"
+            size = int(np.prod(self.objective.layout.shapes[name]))
+            evidence = f"the gradient is exactly zero in all {size} entries, and the loss does not change either"
             return self._report(name, readings, Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
         return self._report(name, readings, Verdict.PASS, Cause.AGREES, "")
 

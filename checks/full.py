@@ -144,7 +144,7 @@ class TensorCheck:
         if self.aside.sum() > KINKS_AT_MOST * self.aside.size:
             return self._report(Verdict.UNDECIDED, Cause.KINK, self._evidence(Cause.KINK))
         if not self.gradient.any() and not self.numerical.any():
-            evidence = "gradient and numerical gradient are exactly zero in every entry"
+            evidence = f"gradient and numerical gradient are exactly zero in all {self.gradient.size} entries"
             return self._report(Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
         return self._report(Verdict.PASS, Cause.AGREES, self.findings[0].evidence if self.findings else "")
 
