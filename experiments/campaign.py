@@ -24,7 +24,7 @@ Outcome = dict[str, Any]
 MODES = tuple(product(("full", "directions"), ("central", "complex")))
 N_ROWS = 860  # 60 % of them train: 516, so that a probe of 512 rows can be drawn
 MUTANT_ROWS = 61
-PEER_ROWS = (64, 256)  # probes that the peers see too, the first of each size
+PEER_ROWS = 64  # the size of the probe that the peers see too, the first of it at every stage
 PEER_STEPS = 300  # the stage at which the peers see the mistakes too
 PEER_PARAMETERS = 1_000  # in networks up to this size, since torch's slow mode takes seconds on larger ones
 CHECKS_WITHIN = 3  # checks that a mistake may take to be found along random directions
@@ -102,7 +102,7 @@ def check_correct(
     for number, (rows, stage) in enumerate(points):
         mask_seed = int(rng.integers(2**32)) if network.dropout and number % 2 else None
         probe = draw(network, parameters, inputs, targets, rows, mask_seed, rng)
-        shared = rows in PEER_ROWS and points.index((rows, stage)) == number
+        shared = rows == PEER_ROWS and points.index((rows, stage)) == number
         if shared:
             yield from _ask_peers(probe, "correct")
         for coverage, derivative in MODES:
