@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MOST_NOTES = 4  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
-WIDTH = 100
+WIDTH = 96  # leaves room for an indent on a page of 100 columns
 DROPOUT = {
     "off": ["Dropout was off during the checks, so its own backward was not checked."],
     "frozen": ["One dropout mask was replayed within each check, so dropout's own backward was checked too."],

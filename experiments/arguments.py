@@ -134,7 +134,13 @@ def _check(parser: argparse.ArgumentParser) -> None:
     frozen = "frozen replays one mask, which checks dropout's backward"
     add("--check-dropout", one_of("off", "frozen"), "off", "off|frozen", frozen)
     group.add_argument("--terms", action="store_true", help="check each class's loss and the penalty apart, too")
-    add("--threshold", positive, 1e-7, "X", "largest relative difference that passes")
+    add(
+        "--threshold",
+        number("above 0 and below 1", lambda x: 0 < x < 1),
+        1e-7,
+        "X",
+        "largest relative difference that passes",
+    )
     group.add_argument("--step", type=positive, metavar="X", help="of central differences; need not be chosen")
     ends = "halt at once, end in good order, or go on and say so at the end"
     add("--on-failure", one_of("raise", "stop", "log"), "raise", "raise|stop|log", ends)

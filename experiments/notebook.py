@@ -184,8 +184,7 @@ def _verdicts() -> Iterator[str]:
         report = check_gradients(_cost(X, Y), gradients, parameters)
         yield f"   {backward.__name__}:"
         text = report.summary() if report.verdict is Verdict.PASS else str(report)
-        for line in text.splitlines():
-            yield textwrap.fill(line, 100, initial_indent=" " * 5, subsequent_indent=" " * 9)
+        yield textwrap.indent(text, " " * 4)
 
 
 def _open_questions() -> Iterator[str]:
