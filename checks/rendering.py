@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from checks.proof import Proof
     from checks.report import GradientReport, TensorReport
 
-MOST_NOTES = 4  # sentences about further tensors
+MOST_NOTES = 3  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
 WIDTH = 96  # leaves room for an indent on a page of 100 columns
 DROPOUT = {
