@@ -106,7 +106,7 @@ def _findings(report: "GradientReport") -> list[str]:
         if first.mistake is not None:
             lines.append(f"  {first.mistake.sentence}")
         lines.append(
-            f"  Look here first: {first.label}, gradient {first.gradient!r}, numerical {first.numerical!r}, "
+            f"  Look here first: {first.label}, gradient {first.gradient:.10g}, numerical {first.numerical:.10g}, "
             f"ratio {first.ratio:.6g}."
         )
         lines.append(f"  Evidence: {first.evidence}.")
