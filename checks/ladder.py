@@ -140,7 +140,7 @@ def read_ladder(rungs: list[Rung], claimed: float, tolerance: float) -> Finding:
     if mismatch <= tolerance:
         evidence = f"step {best.step:.0e} reads {value:.6g} ± {bound:.1g}"
         return Finding(Cause.AGREES, value, bound, best.step, evidence)
-    if mismatch > tolerance + CERTAIN * bound and _stays_put(rungs, best, mismatch):
+    if mismatch > tolerance + CERTAIN * bound and _stays_put(rungs, best, mismatch) and not _is_too_coarse(rungs):
         evidence = (
             f"from step {rungs[0].step:.0e} to {rungs[-1].step:.0e} the mismatch stays: the slope is {value:.6g} "
             f"± {bound:.1g} at step {best.step:.0e}, the gradient says {claimed:.6g}"
@@ -196,6 +196,16 @@ def _stays_put(rungs: list[Rung], best: Rung, mismatch: float) -> bool:
         abs(rung.central - best.central) <= STEADY * mismatch + CERTAIN * rung.bound
         for rung in rungs
         if rung.step < best.step and CERTAIN * rung.bound < mismatch
+    )
+
+
+def _is_too_coarse(rungs: list[Rung]) -> bool:
+    """Say whether left and right slopes move further apart as the step shrinks, and not by rounding.
+
+    They do where the loss swings to and fro within every step, and then none of them has seen its slope.
+    """
+    return any(
+        fine.gap > 2.0 * coarse.gap and fine.gap > CERTAIN * 2.0 * fine.bound for coarse, fine in pairwise(rungs)
     )
 
 

@@ -425,3 +425,20 @@ def test_a_tuple_comes_back_as_a_tuple_and_an_empty_tensor_does_not_stop_a_pass(
 
     point = (np.array([1.0, 2.0, 3.0]), np.zeros((0, 5)))
     assert check_gradients(loss, (2.0 * point[0], point[1]), point).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+@pytest.mark.parametrize("derivative", ["central", "complex"])
+@pytest.mark.parametrize("frequency", [1e5, 1e8, 1e11])
+def test_a_loss_that_swings_within_every_usual_step_raises_no_alarm_and_hides_no_mistake(
+    coverage, derivative, frequency
+):
+    point = np.array([0.3, -0.7, 1.1])
+
+    def loss(x):
+        return np.abs(1.5 + np.sin(frequency * x)).sum()  # np.abs keeps the complex step out
+
+    right = frequency * np.cos(frequency * point)
+    options = {"coverage": coverage, "derivative": derivative, "rng": np.random.default_rng(3)}
+    assert check_gradients(loss, right, point, **options).verdict is not Verdict.FAIL
+    assert check_gradients(loss, 1.01 * right, point, **options).verdict is not Verdict.PASS

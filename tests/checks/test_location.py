@@ -51,7 +51,10 @@ def test_noise_as_large_as_the_mismatch_is_no_proof_of_a_single_entry():
     error = np.zeros(37)
     error[5] = 1.0
     direction = np.ones(37)
-    read = lambda d: Reading(d, float(error @ d), Slope(0.0, 1.0))  # noqa: E731
+
+    def read(d):
+        return Reading(d, float(error @ d), Slope(0.0, 1.0))
+
     assert not locate(read, slice(0, 37), read(direction), 0.9).alone
 
 
