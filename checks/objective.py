@@ -108,20 +108,17 @@ class Objective:
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
         self.evaluations += 1
-        # Beside the point the loss may be asked outside its domain: that is the check's doing, not worth a warning.
-        with np.errstate(all="ignore" if self._is_beside or vector is not self.point else None):
+        # Beside the point the loss may be asked outside its domain: that is the check's doing, and no warning or
+        # error; what it says of the point itself is what counts.
+        is_point = vector is self.point and not self._is_beside
+        with np.errstate(all=None if is_point else "ignore"):
             try:
                 value = self._loss(self.layout.unflatten(vector.copy()))
             except (ArithmeticError, ValueError):
-                if not self._is_beside and vector is self.point:
+                if is_point:
                     raise
-                return math.nan  # asked outside its domain: what it says of the point itself is what counts
-        if np.ndim(value) != 0 and np.size(value) == 1:
-            value = np.asarray(value).reshape(())[()]
-        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiub":
-            described = f"{type(value).__name__} of shape {np.shape(value)}, dtype {np.asarray(value).dtype}"
-            raise TypeError(f"the loss is not one real number. Expected a float. Received {described}.")
-        self.last = float(value)
+                return math.nan
+        self.last = float(_one_number(value, "fiub"))
         return self.last
 
     def along(self, direction: Array, step: float) -> float:
@@ -144,7 +141,7 @@ class Objective:
     def complex_at(self, vector: Array) -> complex:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
         self.evaluations += 1
-        value = complex(self.complex_call(lambda: self._loss(self.layout.unflatten(vector))).reshape(()))
+        value = complex(_one_number(self.complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
         self.last = value.real
         return value
 
@@ -186,6 +183,15 @@ class Objective:
         twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
         twin._is_beside = True
         return twin
+
+
+def _one_number(value: Any, kinds: str) -> Any:
+    """Take the loss out of its array; refuse what is not one number of these kinds of dtype."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in kinds:
+        described = f"{type(value).__name__} of shape {array.shape}, dtype {array.dtype}"
+        raise TypeError(f"the loss is not one real number. Expected a float. Received {described}.")
+    return array.reshape(())[()]
 
 
 def _why_not_complex(error: Exception) -> str:

@@ -393,6 +393,13 @@ def test_a_complex_step_that_is_wrong_in_a_tiny_tensor_beside_a_large_one_is_not
 
 
 @pytest.mark.parametrize("coverage", ["full", "directions"])
+@pytest.mark.parametrize("derivative", ["central", "complex"])
+def test_a_loss_that_is_no_single_number_is_refused_in_every_mode(coverage, derivative):
+    with pytest.raises(TypeError, match=r"not one real number.* shape \(3,\)"):
+        check_gradients(lambda x: x**2, lambda x: 2.0 * x, np.ones(3), coverage=coverage, derivative=derivative)
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
 def test_a_loss_that_raises_beside_the_point_is_asked_closer_to_it(coverage):
     report = check_gradients(lambda p: -math.log(p), lambda p: -1.0 / p, 1e-6, coverage=coverage)
     assert report.verdict is Verdict.PASS
