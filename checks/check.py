@@ -71,7 +71,7 @@ def check_gradients(
         Largest relative difference that passes, dimensionless, for each tensor.
     step : float, default=1e-5
         Base step of central differences in units of ``max(1, |theta|)``. It need not be chosen: a suspicious
-        slope is measured at eight steps anyway.
+        slope is measured at three to twelve steps anyway.
     rng : numpy.random.Generator, optional
         Where random directions come from. Default: a fresh one, so that no two checks share a direction.
     terms : dict of str to (loss, gradients), optional

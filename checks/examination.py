@@ -39,7 +39,7 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
     tolerance : float
         How far the two may lie apart, in the units of the slope.
     step : float
-        The base step; the ladder reaches from a hundred times this down to a hundred-thousandth.
+        The base step, in units of ``max(1, |theta|)``; `checks.ladder` says how far the ladder reaches from it.
 
     Returns
     -------

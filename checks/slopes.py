@@ -129,8 +129,7 @@ def complex_noise(objective: Objective, direction: Array, here: float) -> float:
     """
     rng = np.random.default_rng(0)
     moved = [
-        objective.complex_along(direction, IMAGINARY_STEP, objective.nudged(rng)).imag / IMAGINARY_STEP
-        for _ in range(3)
+        slope_of(objective.complex_along(direction, IMAGINARY_STEP, objective.nudged(rng))).value for _ in range(3)
     ]
     return 4.0 * max(abs(value - here) for value in moved) + ROUNDING * EPS * abs(here)
 
@@ -138,9 +137,7 @@ def complex_noise(objective: Objective, direction: Array, here: float) -> float:
 def one_sided_slopes(objective: Objective, direction: Array, distance: float) -> tuple[float, float]:
     """Measure the slopes just beside the point by the complex step; the smaller one first."""
     beside = (objective.point + side * distance * direction for side in (-1.0, 1.0))
-    low, high = sorted(
-        objective.complex_along(direction, IMAGINARY_STEP, point).imag / IMAGINARY_STEP for point in beside
-    )
+    low, high = sorted(slope_of(objective.complex_along(direction, IMAGINARY_STEP, p)).value for p in beside)
     return low, high
 
 

@@ -74,13 +74,12 @@ def wrapped(lines: Iterable[str]) -> list[str]:
 def one_screen(report: GradientReport, title: str) -> str:
     """Give a report as at most `HEIGHT` lines: first the tensors that pass go, then what stands last."""
     lines = [title, *str(report).splitlines()]
-    if len(wrapped(lines)) > HEIGHT:
+    if len(lines) > HEIGHT:
         header = next(number for number, line in enumerate(lines) if line.startswith("  tensor"))
         end = header + 1 + len(report.tensors)
         wrong = [line for line in lines[header + 1 : end] if f" {Verdict.FAIL} " in line]
         shown = wrong[-TENSORS:]  # backprop starts at the output, so the last come first
         lines[header + 1 : end] = [*shown, f"  … of {len(report.tensors)} tensors, {len(wrong)} of which fail"]
-    lines = wrapped(lines)
     if len(lines) > HEIGHT:
         lines[HEIGHT - 1 :] = [f"  … {len(lines) - HEIGHT + 1} more lines: report.json has it all (--out DIR)"]
     return "\n".join(lines)
