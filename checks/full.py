@@ -9,7 +9,7 @@ from checks.mistake import Measured
 from checks.noise import repeats
 from checks.objective import ComplexRefusedError, Objective
 from checks.outcome import Outcome, blank, not_deterministic, not_finite_loss
-from checks.report import TensorReport, relative_difference
+from checks.report import Entries, TensorReport, relative_difference
 from checks.slopes import central_sweep, complex_sweep
 from checks.verdict import Cause, Verdict
 
@@ -209,12 +209,12 @@ class TensorCheck:
             return blank(self.objective, self.name, Verdict.PASS, "it has no entries", cause=Cause.AGREES)
         if worst is None:
             worst = int(np.argmax(np.abs(self.error)))
-        kept = ~self.aside
+        kept, shape = ~self.aside, self.objective.layout.shapes[self.name]
         norm = float(np.linalg.norm(self.gradient))
         leeway = float(np.linalg.norm(self.error) + np.linalg.norm(self.bounds[kept]))
         return TensorReport(
             name=self.name,
-            shape=self.objective.layout.shapes[self.name],
+            shape=shape,
             verdict=verdict,
             cause=cause,
             difference=relative_difference(self.gradient[kept], self.numerical[kept]),
@@ -226,4 +226,5 @@ class TensorCheck:
             untouched=int(np.sum((self.gradient == 0.0) & (self.numerical == 0.0))),
             excluded=leeway / norm if norm > 0.0 else float("inf"),
             evidence=evidence,
+            entries=Entries(*(values.reshape(shape) for values in (self.gradient, self.numerical, self.aside))),
         )

@@ -173,7 +173,8 @@ def to_dict(report: "GradientReport") -> dict[str, Any]:
 
 
 def _tensor_dict(tensor: "TensorReport") -> dict[str, Any]:
-    data = {name: getattr(tensor, name) for name in tensor.__dataclass_fields__ if name != "mistake"}
+    data = {name: getattr(tensor, name) for name in tensor.__dataclass_fields__}
+    del data["mistake"], data["entries"]
     data |= {
         "shape": list(tensor.shape),
         "worst_index": list(tensor.worst_index),

@@ -41,6 +41,23 @@ def _flat(structure: Structure) -> Array:
     return np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
 
 
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Both gradients of one tensor, entry by entry, each an array of the tensor's shape.
+
+    Attributes
+    ----------
+    gradient, numerical : ndarray
+        The gradient under test and the measured one; NaN where nothing was measured.
+    aside : ndarray of bool
+        The entries that were set aside because the loss has a kink there.
+    """
+
+    gradient: Array
+    numerical: Array
+    aside: Array
+
+
 @dataclass(frozen=True)
 class TensorReport:
     """What the check found out about one tensor.
@@ -76,6 +93,8 @@ class TensorReport:
         The readings the verdict rests on, where it is not a plain PASS.
     mistake : Mistake or None
         What kind of mistake it looks like, where the verdict is FAIL.
+    entries : Entries or None
+        Both gradients whole, after a full check; it is not in `GradientReport.to_dict`.
     """
 
     name: str
@@ -93,6 +112,7 @@ class TensorReport:
     confidence: float = 1.0
     evidence: str = ""
     mistake: Mistake | None = None
+    entries: Entries | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:

@@ -183,3 +183,13 @@ def test_the_ratio_is_gradient_over_numerical(gradient, numerical, ratio):
 
 def test_the_ratio_of_zero_and_zero_is_nan():
     assert math.isnan(tensor("a", Verdict.FAIL, gradient=0.0, numerical=0.0).ratio)
+
+
+def test_a_full_check_keeps_both_gradients_whole_in_the_shape_of_their_tensor(case):
+    network = case((7, 5, 3, 1), n_rows=11)
+    right = network.gradients(network.parameters)
+    report = check_gradients(network.loss, right | {"W2": 2.0 * right["W2"]}, network.parameters)
+    for name, tensor in report.tensors.items():
+        assert tensor.entries.gradient.shape == tensor.entries.numerical.shape == right[name].shape
+        np.testing.assert_allclose(tensor.entries.numerical, right[name], rtol=1e-6, atol=1e-10)
+    np.testing.assert_array_equal(report.tensors["W2"].entries.gradient, 2.0 * right["W2"])
