@@ -1,0 +1,62 @@
+"""Durable files: written beside, synced and moved into place, so that a name only ever holds a whole file."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+UNFINISHED = ".unfinished"  # what the name of a file ends with while it is being written
+
+
+def replace_file(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Replaced if it exists. Whatever happens meanwhile, a kill or a loss of power included, it holds either what
+        it held before or all of the new content.
+    write : callable
+        Gets a file open for reading and writing, and fills it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; then `path` is as it was, unless only the last sync of its folder failed, and then
+        it is whole, too, but a loss of power may still undo it.
+
+    Notes
+    -----
+    The order is that of Pillai et al., All file systems are not created equal, OSDI 2014: sync the content, rename,
+    sync the folder. Without the first a crash may leave an empty file under the good name, without the last the
+    old one.
+    """
+    path = Path(path)
+    beside = path.with_name(path.name + UNFINISHED)
+    try:
+        with open(beside, "w+b") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk before returning.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
