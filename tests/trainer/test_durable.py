@@ -44,7 +44,7 @@ def test_the_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, 
 def test_whichever_call_fails_the_name_holds_a_whole_file_and_nothing_is_left_beside_it(tmp_path, monkeypatch, failing):
     (tmp_path / "file").write_bytes(OLD)
     with monkeypatch.context() as patches:
-        calls = Calls(patches, failing)
+        Calls(patches, failing)
         with pytest.raises(OSError, match="Input/output"):
             save(tmp_path / "file")
     renamed = failing > ["fsync", "replace", "open", "fsync", "close"].index("replace")
