@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainer.batches import Batch
-from trainer.history import History, Row
+from trainer.history import History
+from trainer.json_rows import Row
 from trainer.network import Network
 from trainer.optimizers import Optimizer, OptimizerState
 from trainer.parameters import Array, Parameters

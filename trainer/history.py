@@ -1,19 +1,22 @@
 """History: flat rows of what a training run logged, one JSON line each, flushed as written."""
 
-import enum
-import json
-import math
+import logging
+import os
+from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
+from zlib import crc32
 
-import numpy as np
+from trainer.json_rows import Row, line_of, plain, row_of
 
-Row = dict[str, Any]  # text, number, boolean, None, or lists of them
+LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
+BLOCK = 2**20  # bytes read at a time
 
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for these
-ENCODER = json.JSONEncoder(allow_nan=False)  # made once: json.dumps with options makes one a row
+logger = logging.getLogger(__name__)
 
 
 class History:
@@ -25,13 +28,15 @@ class History:
     Parameters
     ----------
     path : path, optional
-        File to write as well, replaced if it exists; one JSON object a line, flushed row by row. NaN and
-        the infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``, so that every line is valid JSON.
+        File that holds the rows, replaced if it exists; one JSON object a line, written whole row by row. NaN and
+        the infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``, so that every line is valid JSON. With a
+        file, a run of any length takes the same memory: rows are read back from it. Without, they stay in memory.
 
     Attributes
     ----------
-    rows : list of dict
-        In the order written, numpy scalars and arrays turned into plain Python.
+    path : Path or None
+    torn : int
+        Bytes of a last line that a crash had cut short, and that `read` has skipped.
 
     Raises
     ------
@@ -40,72 +45,159 @@ class History:
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.rows: list[Row] = []
+        self.path = None if path is None else Path(path)
+        self.torn = 0
+        self._rows: list[Row] = []  # where there is no file
+        self._last: deque[Row] = deque(maxlen=LAST)
+        self._n_rows = self._n_bytes = self._crc = 0
         self._file = None if path is None else FileIO(path, "w")  # unbuffered: a row is out when written
 
+    @property
+    def rows(self) -> list[Row]:
+        """All rows in the order written, in plain Python; from a file they are read anew each time."""
+        return list(self)
+
     def append(self, row: Mapping[str, Any]) -> None:
-        """Keep one row, and have it on disk before returning."""
-        plain: Row = {name: _plain(value) for name, value in row.items()}
-        self.rows.append(plain)
-        if self._file is not None:
-            self._file.write((ENCODER.encode(_finite(plain)) + "\n").encode())
+        """Keep one row, and have it in the file before returning.
+
+        Raises
+        ------
+        OSError
+            If the file takes no more; then it ends with the row before.
+        ValueError
+            If the history was closed.
+        """
+        if self.path is None:
+            self._rows.append(plain(row))
+        else:
+            self._write(line_of(row))
+        self._last.append(dict(row))
+        self._n_rows += 1
+
+    def last(self, n: int) -> list[Row]:
+        """Return the last `n` rows, at most `LAST`, without reading a file."""
+        return [plain(row) for row in islice(reversed(self._last), n)][::-1]
 
     def column(self, name: str) -> list[Any]:
         """Return the values of one key, over the rows that have it."""
-        return [row[name] for row in self.rows if name in row]
+        return [row[name] for row in self if name in row]
 
     def close(self) -> None:
         """Close the file, if there is one; the rows stay readable."""
         if self._file is not None:
             self._file.close()
-            self._file = None
 
-    def __iter__(self) -> Iterator[Row]:
-        """Iterate over the rows."""
-        return iter(self.rows)
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a checkpoint needs: the rows, or how much of the file they are, which is on disk by then."""
+        if self._file is None:
+            return {"rows": self._rows}
+        os.fsync(self._file.fileno())
+        return {"n_rows": self._n_rows, "n_bytes": self._n_bytes, "crc32": self._crc}
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
+        """Take up where a `state_dict` left off; what was written to the file after it goes.
 
-    def __repr__(self) -> str:
-        """Say how many rows there are."""
-        return f"History({len(self.rows)} rows)"
+        Raises
+        ------
+        ValueError
+            If the file no longer begins with the rows that it held then, or if there is none to go on with.
+        OSError
+            If the file cannot be read and written.
+        """
+        history = cls()
+        if "rows" in state:
+            history = cls(path)
+            for row in state["rows"]:
+                history.append(row)
+            return history
+        if path is None:
+            raise ValueError(
+                "The history has no file to go on with. Expected the history_path of the run. Received none."
+            )
+        history.path = Path(path)
+        history._file = FileIO(path, "r+")
+        n_bytes = state["n_bytes"]
+        crc = _crc_of_beginning(history._file, n_bytes)
+        if crc != state["crc32"]:
+            history.close()
+            raise ValueError(
+                f"{path} is not the history of this run. Expected {n_bytes:,} bytes with the CRC-32 "
+                f"{state['crc32']:08x} at its beginning. Received {_hexadecimal(crc)}."
+            )
+        history._file.truncate(n_bytes)
+        history._n_rows, history._n_bytes, history._crc = state["n_rows"], n_bytes, state["crc32"]
+        return history
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Return the rows of a file written by a History; it is not opened for writing."""
+        """Return the rows of a file written by a History; it is not opened for writing.
+
+        A last line that was cut short by a crash is skipped, logged, and counted in `torn`.
+
+        Raises
+        ------
+        ValueError
+            If any other line is no row.
+        """
         history = cls()
-        with Path(path).open(encoding="utf-8") as lines:
-            history.rows = [
-                {
-                    name: NON_FINITE.get(value, value) if isinstance(value, str) else value
-                    for name, value in json.loads(line).items()
-                }
-                for line in lines
-            ]
+        for number, line in enumerate(lines := Path(path).read_bytes().splitlines(keepends=True), start=1):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("cut short")
+                history.append(row_of(line))
+            except (ValueError, RecursionError) as error:
+                if number < len(lines):
+                    raise ValueError(
+                        f"{path} is no history. Expected a JSON object in line {number}. Received {line[:40]!r}."
+                    ) from error
+                history.torn = len(line)
+                logger.warning("%s: the last line was cut short and is skipped (%d bytes)", path, len(line))
         return history
 
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over the rows."""
+        if self.path is None:
+            yield from self._rows
+        elif self._n_bytes:
+            with self.path.open("rb") as file:
+                for line in islice(file, self._n_rows):
+                    yield row_of(line)
 
-def _plain(value: Any) -> Any:
-    if value is None or type(value) in (float, int, str, bool):
-        return value
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (str, int, float)) else str(value)
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._n_rows
+
+    def __repr__(self) -> str:
+        """Say how many rows there are."""
+        return f"History({len(self)} rows)"
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None or self._file.closed:
+            raise ValueError("The history is closed. Expected rows before the end of the run. Received one after it.")
+        left = line
+        try:
+            while left:  # a disk that is nearly full takes a part
+                left = left[self._file.write(left) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._n_bytes)
+                self._file.seek(self._n_bytes)
+            raise
+        self._n_bytes += len(line)
+        self._crc = crc32(line, self._crc)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value
+def _crc_of_beginning(file: FileIO, n_bytes: int) -> int | None:
+    """Return the CRC-32 of the first bytes, or None where there are fewer; the file then stands behind them."""
+    crc, left = 0, n_bytes
+    while left:
+        block = file.read(min(left, BLOCK))
+        if not block:
+            return None
+        crc, left = crc32(block, crc), left - len(block)
+    return crc
+
+
+def _hexadecimal(crc: int | None) -> str:
+    return "fewer bytes" if crc is None else f"{crc:08x}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainer.callbacks import Callback, TrainState
-from trainer.history import Row
+from trainer.json_rows import Row
 
 COLUMNS = ("event", "epoch", "iteration", "loss", "epoch_loss", "validation_loss")
 CHECK_COLUMNS = ("difference", "threshold", "verdict", "cause", "worst", "gradient", "numerical", "ratio")
@@ -60,9 +60,9 @@ class RowLogger(Callback):
                 self.close()
 
     def _write_new(self, state: TrainState) -> None:
-        for row in state.history.rows[self._seen :]:
-            self._seen += 1
+        for row in state.history.last(len(state.history) - self._seen):
             self.write(row)
+        self._seen = len(state.history)
 
 
 class CSVLogger(RowLogger):
