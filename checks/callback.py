@@ -176,6 +176,7 @@ class GradientCheck(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Give the check's own generator and the evidence so far, as plain data for JSON."""
         return {
+            "settings": repr(self),
             "rng": self._rng.bit_generator.state,
             "complex_confirmed": self._complex_confirmed,
             "proof": self.proof.state_dict(),
@@ -185,7 +186,14 @@ class GradientCheck(Callback):
         """Take up where a `state_dict` left off: the same fresh directions and probes, the same evidence.
 
         To be called after ``on_train_begin``, which starts afresh.
+
+        Raises
+        ------
+        ValueError
+            If the state is that of a check with other settings.
         """
+        if state["settings"] != repr(self):
+            raise ValueError(f"The check has other settings. Expected {state['settings']}. Received {self}.")
         self._rng.bit_generator.state = state["rng"]
         self._complex_confirmed = state["complex_confirmed"]
         self.proof = Proof.from_state(state["proof"])

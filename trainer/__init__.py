@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.batches import Batch
 from trainer.callbacks import Callback, TrainingHalted, TrainState
+from trainer.checkpoint import Checkpoint, latest_checkpoint
 from trainer.early_stopping import EarlyStopping
 from trainer.history import History
 from trainer.layers import Dropout, Layer, Linear, ReLU, Tanh
@@ -14,6 +15,7 @@ from trainer.network import Network
 from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
 from trainer.parameters import Parameters
 from trainer.progress_bar import ProgressBar
+from trainer.snapshot import ResumeError, Snapshot
 
 if TYPE_CHECKING:
     from trainer.classifier import NetworkClassifier
@@ -24,6 +26,7 @@ __all__ = [
     "Batch",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "Dropout",
     "EarlyStopping",
     "History",
@@ -37,12 +40,15 @@ __all__ = [
     "Parameters",
     "ProgressBar",
     "ReLU",
+    "ResumeError",
+    "Snapshot",
     "Tanh",
     "TensorBoardLogger",
     "TrainState",
     "Trainer",
     "TrainingHalted",
     "WeightedBinaryCrossEntropy",
+    "latest_checkpoint",
 ]
 
 

@@ -1,6 +1,7 @@
 """Batches: the rows of one epoch in a fresh random order, cut into pieces of one size."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -56,12 +57,23 @@ class Batches:
         """Return the number of batches in an epoch."""
         return -(-len(self._inputs) // self._batch_size)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Iterate over every row once; the last batch may be smaller."""
+    def epoch(self, rng: np.random.Generator, skip: int = 0) -> Iterator[Batch]:
+        """Iterate over every row once; the last batch may be smaller.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        skip : int, default=0
+            Batches at the beginning that are left out: those that a resumed run has behind it.
+        """
         inputs, targets = self._inputs, self._targets
         if self._window >= len(inputs):
-            yield from self._cut(inputs, targets, rng.permutation(len(inputs)))
+            yield from self._cut(inputs, targets, rng.permutation(len(inputs))[skip * self._batch_size :])
             return
+        yield from islice(self._windows(rng), skip, None)
+
+    def _windows(self, rng: np.random.Generator) -> Iterator[Batch]:
+        inputs, targets = self._inputs, self._targets
         block = -(-self._window // BLOCKS)
         starts = block * rng.permutation(-(-len(inputs) // block))
         left: tuple[Array, Array] = inputs[:0], targets[:0]

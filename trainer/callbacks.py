@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from trainer.json_rows import Row
 from trainer.network import Network
 from trainer.optimizers import Optimizer, OptimizerState
 from trainer.parameters import Array, Parameters
+from trainer.place import Place
 
 HOOKS = (
     "on_train_begin",
@@ -50,6 +52,13 @@ class TrainState:
     n_epochs, n_iterations : int
         Planned in total.
     history : History
+    place : Place
+        Where the run stands within its epoch, and its generators.
+    callbacks : sequence of Callback
+    settings : dict
+        Of the trainer, as far as they decide what a run ends with.
+    resumed : bool
+        Whether the run goes on from a snapshot; then the epoch in which it does is not begun again.
     validation : Batch or None
         The validation rows, if `fit` was given any.
     batch : Batch
@@ -79,7 +88,11 @@ class TrainState:
     n_epochs: int
     n_iterations: int
     history: History
+    place: Place
     batch: Batch
+    callbacks: "Sequence[Callback]" = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    resumed: bool = False
     validation: Batch | None = None
     epoch: int = 0
     iteration: int = 0
@@ -140,3 +153,13 @@ class Callback:
 
     def on_train_end(self, state: TrainState) -> None:
         """At the end, however it came about: for every callback whose `on_train_begin` was called."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what the callback has to remember from one iteration to the next, as plain data for JSON.
+
+        Nothing by default. It goes into every checkpoint.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a `state_dict` left off; called when a run is resumed, after `on_train_begin`."""

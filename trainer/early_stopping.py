@@ -1,6 +1,8 @@
 """EarlyStopping: ends a run that no longer improves."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from trainer.callbacks import Callback, TrainState
 
@@ -47,6 +49,14 @@ class EarlyStopping(Callback):
             )
         self.best = math.inf
         self.epochs_without_improvement = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the best value, and the patience used up."""
+        return {"best": self.best, "epochs_without_improvement": self.epochs_without_improvement}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on waiting."""
+        self.best, self.epochs_without_improvement = state["best"], state["epochs_without_improvement"]
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Compare this epoch with the best one."""

@@ -94,39 +94,53 @@ class History:
         os.fsync(self._file.fileno())
         return {"n_rows": self._n_rows, "n_bytes": self._n_bytes, "crc32": self._crc}
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
-        """Take up where a `state_dict` left off; what was written to the file after it goes.
+    @staticmethod
+    def verify(state: Mapping[str, Any], path: Path | str | None) -> None:
+        """Hold a file against a `state_dict`; nothing is changed.
 
         Raises
         ------
         ValueError
             If the file no longer begins with the rows that it held then, or if there is none to go on with.
         OSError
-            If the file cannot be read and written.
+            If the file cannot be read.
         """
-        history = cls()
         if "rows" in state:
+            return
+        if path is None:
+            raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
+        expected, crc, left = f"{state['crc32']:08x}", 0, int(state["n_bytes"])
+        with open(path, "rb") as file:
+            while left and (block := file.read(min(left, BLOCK))):
+                crc, left = crc32(block, crc), left - len(block)
+        if left or f"{crc:08x}" != expected:
+            raise ValueError(
+                f"{path} is not the history of this run. Expected {state['n_bytes']:,} bytes with the CRC-32 "
+                f"{expected} at its beginning. Received {f'{left:,} bytes less' if left else f'{crc:08x}'}."
+            )
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
+        """Take up where a `state_dict` left off; what was written to the file after it goes.
+
+        Raises
+        ------
+        ValueError, OSError
+            See `verify`.
+        """
+        cls.verify(state, path)
+        if "rows" in state:
+            rows = [dict(row) for row in state["rows"]]
             history = cls(path)
-            for row in state["rows"]:
+            for row in rows:
                 history.append(row)
             return history
-        if path is None:
-            raise ValueError(
-                "The history has no file to go on with. Expected the history_path of the run. Received none."
-            )
-        history.path = Path(path)
-        history._file = FileIO(path, "r+")
-        n_bytes = state["n_bytes"]
-        crc = _crc_of_beginning(history._file, n_bytes)
-        if crc != state["crc32"]:
-            history.close()
-            raise ValueError(
-                f"{path} is not the history of this run. Expected {n_bytes:,} bytes with the CRC-32 "
-                f"{state['crc32']:08x} at its beginning. Received {_hexadecimal(crc)}."
-            )
-        history._file.truncate(n_bytes)
-        history._n_rows, history._n_bytes, history._crc = state["n_rows"], n_bytes, state["crc32"]
+        history = cls()
+        history.path = Path(str(path))
+        history._file = FileIO(history.path, "r+")
+        history._n_rows, history._n_bytes, history._crc = (state[name] for name in ("n_rows", "n_bytes", "crc32"))
+        history._file.truncate(history._n_bytes)
+        history._file.seek(history._n_bytes)
         return history
 
     @classmethod
@@ -186,18 +200,3 @@ class History:
             raise
         self._n_bytes += len(line)
         self._crc = crc32(line, self._crc)
-
-
-def _crc_of_beginning(file: FileIO, n_bytes: int) -> int | None:
-    """Return the CRC-32 of the first bytes, or None where there are fewer; the file then stands behind them."""
-    crc, left = 0, n_bytes
-    while left:
-        block = file.read(min(left, BLOCK))
-        if not block:
-            return None
-        crc, left = crc32(block, crc), left - len(block)
-    return crc
-
-
-def _hexadecimal(crc: int | None) -> str:
-    return "fewer bytes" if crc is None else f"{crc:08x}"

@@ -1,7 +1,8 @@
 """Loggers: the rows of a run, written where runs are watched, through the hooks that everybody has."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,7 +37,7 @@ class RowLogger(Callback):
 
     def on_train_begin(self, state: TrainState) -> None:
         """Open."""
-        self._seen = 0
+        self._seen = len(state.history)
         self._is_open = False
         self.open(state)
         self._is_open = True
@@ -71,7 +72,7 @@ class CSVLogger(RowLogger):
     Parameters
     ----------
     path : path
-        Replaced when a run begins.
+        Replaced when a run begins, and gone on with when one is resumed.
     columns : sequence of str, optional
         Keys of the rows, one column each; a row that lacks a key leaves the cell empty. Default: the losses, what a
         gradient check logs, and how the run ended.
@@ -90,12 +91,30 @@ class CSVLogger(RowLogger):
         super().__init__()
         self.path = path
         self.columns = columns
+        self._raw: FileIO | None = None
         self._file: TextIO | None = None
 
     def open(self, state: TrainState) -> None:
         """Open the file and write the names of the columns."""
-        self._file = TextIOWrapper(FileIO(self.path, "w"), encoding="utf-8", newline="", write_through=True)
-        self._put(self.columns)
+        goes_on = state.resumed and Path(self.path).exists()
+        self._raw = FileIO(self.path, "r+" if goes_on else "w")
+        self._file = TextIOWrapper(self._raw, encoding="utf-8", newline="", write_through=True)
+        if not self._raw.seek(0, os.SEEK_END):
+            self._put(self.columns)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give how long the file is, which is on disk by then."""
+        if self._raw is None:
+            return {"n_bytes": 0}
+        os.fsync(self._raw.fileno())
+        return {"n_bytes": self._raw.tell()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take away what was written after the checkpoint."""
+        if self._raw is None or self._raw.seek(0, os.SEEK_END) < state["n_bytes"]:
+            raise ValueError(f"Expected {self.path} to hold {state['n_bytes']:,} bytes. Received a shorter file.")
+        self._raw.truncate(state["n_bytes"])
+        self._raw.seek(state["n_bytes"])
 
     def write(self, row: Row) -> None:
         """Write one line."""
@@ -105,7 +124,7 @@ class CSVLogger(RowLogger):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file = self._raw = None
 
     def _put(self, cells: Sequence[Any]) -> None:
         if self._file is not None:
@@ -141,7 +160,8 @@ class TensorBoardLogger(RowLogger):
 
     def open(self, state: TrainState) -> None:
         """Open a file of events."""
-        self._writer = self._make_writer(str(self.folder))
+        # What an interrupted run wrote beyond its checkpoint, TensorBoard then leaves out.
+        self._writer = self._make_writer(str(self.folder), purge_step=state.iteration + 1 if state.resumed else None)
 
     def write(self, row: Row) -> None:
         """Write the numbers of one row, and its verdict or outcome as text."""

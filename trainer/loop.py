@@ -1,20 +1,23 @@
-"""Trainer: the only training loop in the project."""
+"""Trainer: sets a run up, has its epochs run, and sees to its end."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trainer.batches import Batch, Batches
 from trainer.callbacks import Callback, Outcome, TrainState
+from trainer.epochs import run_epochs
 from trainer.history import History
 from trainer.hooks import Hooks
 from trainer.network import Network
 from trainer.optimizers import Adam, Optimizer
 from trainer.parameters import Array, Parameters
+from trainer.place import Place
 from trainer.rows import checked_inputs, checked_targets, release
+from trainer.snapshot import Snapshot
 
 PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
 
@@ -112,8 +115,9 @@ class Trainer:
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         *,
         both_classes: bool = True,
+        resume: Snapshot | None = None,
     ) -> History:
-        """Train from fresh parameters; nothing of an earlier fit is kept.
+        """Train from fresh parameters, or go on from a snapshot; nothing else of an earlier fit is kept.
 
         Parameters
         ----------
@@ -126,6 +130,10 @@ class Trainer:
             penalty included, without dropout.
         both_classes : bool, default=True
             Refuse rows of one class only, from which nothing can be learnt but that class.
+        resume : Snapshot, optional
+            Where an interrupted run of the same settings and rows stood, as `latest_checkpoint` reads it: the run goes
+            on from there, and ends with bit-identical parameters and history (but for times) as if it had
+            never been interrupted. `epochs` may be larger than it was.
 
         Returns
         -------
@@ -136,7 +144,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If the rows are not what is expected above; then nothing was trained or written.
+            If the rows, or the snapshot (`ResumeError`), are not what is expected above; then nothing was trained or
+            written.
         TrainingHalted
             If a callback does not trust the gradients.
         ExceptionGroup
@@ -156,6 +165,7 @@ class Trainer:
         batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
+        place = Place(order, masks, order.bit_generator.state)
         parameters = self.network.initial_parameters(initial, self.dtype)
         state = TrainState(
             network=self.network,
@@ -167,12 +177,21 @@ class Trainer:
             targets=labels,
             n_epochs=self.epochs,
             n_iterations=self.epochs * len(batches),
-            history=History(self.history_path),
+            history=History(),
+            place=place,
             batch=Batch(rows[:0], labels[:0]),
+            callbacks=self.callbacks,
+            settings=self._settings(),
+            resumed=resume is not None,
             validation=None if validation is None else Batch(held_out, held_out_labels),
         )
+        if resume is None:
+            state.history = History(self.history_path)
+        else:
+            resume.restore(state)
+            state.history = resume.history(self.history_path)
         self._state = state
-        self._run(state, batches, order, masks)
+        self._run(state, batches, resume)
         return state.history
 
     def predict_proba(self, inputs: ArrayLike) -> Array:
@@ -185,60 +204,28 @@ class Trainer:
             release(rows)
         return np.concatenate(probabilities)
 
-    def _run(self, state: TrainState, batches: Batches, order: np.random.Generator, masks: np.random.Generator) -> None:
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "shuffle_window": self.shuffle_window,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    def _run(self, state: TrainState, batches: Batches, snapshot: Snapshot | None) -> None:
         hooks = Hooks(self.callbacks)
         error: BaseException | None = None
         try:
-            if not hooks.begin(state):
-                self._iterate(state, hooks, batches, order, masks)
+            stop = hooks.begin(state)
+            if snapshot is not None:
+                snapshot.restore_callbacks(self.callbacks)
+            if not stop:
+                run_epochs(state, hooks, batches)
         except BaseException as caught:
             error = caught
             raise
         finally:
             hooks.end(state, error)
-
-    def _iterate(
-        self,
-        state: TrainState,
-        hooks: Hooks,
-        batches: Batches,
-        order: np.random.Generator,
-        masks: np.random.Generator,
-    ) -> None:
-        """Run every epoch, or return where a stop was requested."""
-        network, parameters, gradients = state.network, state.parameters, state.gradients
-        for epoch in range(1, state.n_epochs + 1):
-            state.epoch = epoch
-            if hooks.call("on_epoch_begin", state):
-                return
-            total = 0.0
-            for state.batch in batches.epoch(order):
-                state.iteration += 1
-                state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
-                if hooks.call("on_batch_begin", state):
-                    return
-                state.loss, _ = network.loss_and_gradients(parameters, *state.batch, masks, gradients)
-                state.row["loss"] = state.loss
-                total += state.loss * len(state.batch.targets)
-                try:
-                    stop = hooks.call("on_gradients_computed", state)
-                finally:  # on disk before anybody can raise over it
-                    state.history.append(state.row)
-                if stop:
-                    return
-                state.optimizer.update(parameters.vector, gradients.vector, state.optimizer_state)
-                if hooks.call("on_batch_end", state):
-                    return
-            state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
-            state.row["epoch_loss"] = total / len(state.inputs)
-            if state.validation is not None:
-                state.row["validation_loss"] = network.loss(parameters, *state.validation)
-            try:
-                stop = hooks.call("on_epoch_end", state)
-            finally:
-                state.history.append(state.row)
-            if stop:
-                return
 
 
 def _integer(name: str, value: int, *, least: int) -> int:

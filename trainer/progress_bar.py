@@ -25,7 +25,9 @@ class ProgressBar(Callback):
         """Open the bar."""
         self._difference = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=state.n_iterations, unit="it", file=sys.stderr, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=state.n_iterations, initial=state.iteration, unit="it", file=sys.stderr, dynamic_ncols=True
+            )
 
     def on_batch_end(self, state: TrainState) -> None:
         """Advance by one iteration."""
