@@ -12,6 +12,7 @@ from experiments.settings import Settings, UsageError
 
 LEARNING_RATES = {"adam": 5e-3, "sgd": 3e-2}  # average precision 0.89 to 0.96 at the other defaults, seeds 0 to 2
 MOMENTUM = 0.9  # of SGD
+CHECKPOINT_EVERY = 500  # iterations, where there is a folder: a tenth of a second of work at the other defaults
 
 DESCRIPTION = """\
 Train a network that finds fraud among card payments, and check its back-propagation every K
@@ -34,12 +35,15 @@ examples:
       check dropout's own backward too, and each term of the loss apart
   python -m experiments.fraud --out runs/first
       keep history, metrics, proof and parameters
+  python -m experiments.fraud --out runs/first --resume
+      go on with that run, wherever it was interrupted or killed
 
 exit codes:
   0    done; with --on-failure log also where checks failed, which the result then says
   1    the check found a wrong gradient and ended the run (--on-failure raise or stop)
-  2    bad input or usage, said in one line
-  130  interrupted
+  2    bad input or usage, or a disk that takes no more, said in one line
+  129, 130, 143
+       interrupted: the terminal went away, Ctrl-C, SIGTERM; --resume goes on
 """
 
 
@@ -66,15 +70,20 @@ def parse(argv: Sequence[str]) -> Settings:
     options = vars(_parser().parse_args(_with_negative_numbers(argv)))
     if options["learning_rate"] is None:
         options["learning_rate"] = LEARNING_RATES[options["optimizer"]]
-    settings = Settings(**options)
+    if options["checkpoint_every"] is None:
+        options["checkpoint_every"] = CHECKPOINT_EVERY if options["out"] else 0
+    settings = Settings(**options, argv=list(argv))
     if settings.bug_after and not settings.bug:
         raise UsageError(
             f"--bug-after has no mistake to delay. Expected --bug NAME too. Received {settings.bug_after}."
         )
     if settings.check_dropout == "frozen" and not settings.dropout:
         raise UsageError("--check-dropout frozen has no mask to replay. Expected --dropout above 0. Received 0.")
-    if settings.overwrite and settings.out is None:
-        raise UsageError("--overwrite has nothing to replace. Expected --out DIR too. Received none.")
+    for name, purpose in (("overwrite", "replace"), ("resume", "go on with"), ("checkpoint-every", "write to")):
+        if getattr(settings, name.replace("-", "_")) and settings.out is None:
+            raise UsageError(f"--{name} has nothing to {purpose}. Expected --out DIR too. Received none.")
+    if settings.overwrite and settings.resume:
+        raise UsageError("--overwrite and --resume exclude each other. Expected one of them. Received both.")
     return settings
 
 
@@ -152,8 +161,14 @@ def _mistakes_and_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--bug", type=bug, metavar="NAME", help=names)
     _add(group.add_argument, "--bug-after", integer(0), 0, "N", "iteration at which the mistake begins")
     group = parser.add_argument_group("output")
-    kept = "keep settings.json, history.jsonl, metrics.json, proof.json, parameters.npz and log.txt there"
-    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept}; after a halt also report.json")
+    kept = (
+        "keep run.json, settings.json, history.jsonl, metrics.json, proof.json, parameters.npz, log.txt and checkpoints"
+    )
+    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept} there; after a halt also report.json")
+    often = f"save what --resume needs at iterations N, 2N, …; 0 for never ({CHECKPOINT_EVERY})"
+    group.add_argument("--checkpoint-every", type=integer(0), metavar="N", help=often)
+    going_on = "go on with the run that DIR holds, as if it had never been interrupted; begin it if there is none"
+    group.add_argument("--resume", action="store_true", help=going_on)
     group.add_argument("--overwrite", action="store_true", help="replace the run that DIR holds")
     quiet = "show only warnings, errors and the result; log.txt still has every line"
     group.add_argument("--quiet", action="store_true", help=quiet)

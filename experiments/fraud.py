@@ -2,16 +2,18 @@
 
 import io
 import logging
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from platform import python_version
 
 import numpy as np
 import sklearn
 
-from checks import GradientCheck, GradientCheckError, Verdict
+from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
 from checks.proof import Proof
 from datasets import FraudData, make_fraud
 from experiments.arguments import parse
@@ -19,12 +21,15 @@ from experiments.bugs import BUGS, EXERCISE
 from experiments.option_types import LIST_BUGS
 from experiments.parts import check_of, network_of, optimizer_of
 from experiments.results import Results, measured, results
+from experiments.resuming import resumed
 from experiments.run_folder import RunFolder
 from experiments.screen import log_lines, one_screen, show
 from experiments.settings import Settings, UsageError
-from trainer import ProgressBar, Trainer
+from trainer import Checkpoint, ProgressBar, ResumeError, Snapshot, Trainer, latest_checkpoint
+from trainer.archive import ArchiveError
+from trainer.interruption import Interrupted, Interruption
 
-DONE, HALTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+DONE, HALTED, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
 COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
 
 logger = logging.getLogger("experiments.fraud")
@@ -42,16 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
-        return _list_bugs() if settings.bug == LIST_BUGS else run(settings)
-    except UsageError as error:
+        if settings.bug == LIST_BUGS:
+            return _list_bugs()
+        return run(resumed(settings) if settings.resume else settings)
+    except (UsageError, ArchiveError, ResumeError) as error:
         problem = str(error)
     except MemoryError as error:
         problem = f"not enough memory. Expected --samples, --features and --hidden that fit. Received: {error}."
     except OSError as error:
         problem = f"cannot write. Expected room and permission for the run's files. Received: {error}."
-    except KeyboardInterrupt:
-        show("Interrupted before the training began.", sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        show("Interrupted before the training began, or after it had ended.", sys.stderr)
+        return _signalled(error)
     line = " ".join(problem.split()).removesuffix(".")
     show(f"python -m experiments.fraud: error: {line}. See --help.", sys.stderr)
     return BAD_USAGE
@@ -64,15 +71,26 @@ def run(settings: Settings) -> int:
     ------
     UsageError
         If the settings cannot be followed; then nothing was trained or written.
+    ArchiveError, ResumeError
+        If an earlier run cannot go on; its checkpoints and its history are left as they were.
+    OSError
+        If the run's files cannot be written.
     """
-    folder = None if settings.out is None else RunFolder(settings.out, overwrite=settings.overwrite)
+    folder = None
+    if settings.out is not None:
+        folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)
     try:
         data = make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
         network, first = network_of(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
     check = check_of(settings)
-    callbacks = [*first, *([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
+    saves = (
+        [] if folder is None or not settings.checkpoint_every else [Checkpoint(folder.path, settings.checkpoint_every)]
+    )
+    interruption = Interruption(saves[0] if saves else None)
+    watching = [*([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
     trainer = Trainer(
         network,
         optimizer=optimizer_of(settings),
@@ -80,61 +98,78 @@ def run(settings: Settings) -> int:
         epochs=settings.epochs,
         dtype=settings.dtype,
         seed=settings.seed,
-        callbacks=callbacks,
+        callbacks=[*first, *watching, *saves, interruption],
         history_path=None if folder is None else folder / folder.history,
     )
-    np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
-    if folder is not None:
-        folder.create()
-        versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-        folder.write_json("settings.json", asdict(settings) | {"versions": versions})
-    with log_lines(quiet=settings.quiet, file=None if folder is None else folder / folder.log):
-        return _train(settings, data, trainer, check, folder)
+    with interruption, folder or nullcontext():
+        log = None if folder is None else folder / folder.log
+        with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
+            snapshot = None
+            if folder is not None and settings.resume:
+                snapshot = latest_checkpoint(folder.path, trainer.history_path)
+            if folder is not None:
+                versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+                folder.write_json("settings.json", asdict(settings) | {"versions": versions})
+            return _train(settings, data, trainer, check, folder, snapshot)
 
 
 def _train(
-    settings: Settings, data: FraudData, trainer: Trainer, check: GradientCheck | None, folder: RunFolder | None
+    settings: Settings,
+    data: FraudData,
+    trainer: Trainer,
+    check: GradientCheck | None,
+    folder: RunFolder | None,
+    snapshot: Snapshot | None,
 ) -> int:
-    _announce(settings, data, trainer)
-    started = time.perf_counter()
+    _announce(settings, data, trainer, snapshot)
+    started, signalled = time.perf_counter(), None
+    validation = data.validation.inputs, data.validation.targets
     try:
-        trainer.fit(data.train.inputs, data.train.targets, (data.validation.inputs, data.validation.targets))
+        trainer.fit(data.train.inputs, data.train.targets, validation, resume=snapshot)
     except GradientCheckError:
         pass  # trainer.outcome and check.report say so
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if not _began(trainer):
             raise
+        signalled = error
     seconds = time.perf_counter() - started
     proof = Proof() if check is None else check.proof
     in_order = trainer.outcome in ("completed", "stopped")
     test = measured(trainer.predict_proba(data.test.inputs), data.test.targets) if in_order else None
     found = results(trainer, proof, seconds, test)
     failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
-    if folder is not None:
-        folder.write_json("metrics.json", found.to_dict())
-        folder.write_json("proof.json", proof.to_dict())
-        folder.write_arrays("parameters.npz", trainer.parameters)
-        if failed is not None:
-            folder.write_json("report.json", failed.to_dict())
     if failed is not None and found.outcome in ("halted", "stopped"):
         title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
         show(f"\n{one_screen(failed, title)}", sys.stderr)
     if in_order:
         show(found.in_words(data.test, proof))
-    return _ending(found, settings)
-
-
-def _ending(found: Results, settings: Settings) -> int:
-    if found.outcome == "interrupted":
-        kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}."
-        show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
-        return INTERRUPTED
+    if folder is not None:
+        _keep(folder, trainer, found, proof, failed)
     if found.outcome == "failed":
         raise UsageError(
             "the training diverged. Expected settings under which the network's outputs stay finite. "
             f"Received --learning-rate {settings.learning_rate:g}."
         )
+    if signalled is not None:
+        kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}; --resume goes on."
+        show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
+        return _signalled(signalled)
     return DONE if found.outcome == "completed" else HALTED
+
+
+def _keep(folder: RunFolder, trainer: Trainer, found: Results, proof: Proof, failed: GradientReport | None) -> None:
+    """Write what the run leaves; how it ended comes last, when all the rest is there."""
+    folder.write_json("metrics.json", found.to_dict())
+    folder.write_json("proof.json", proof.to_dict())
+    folder.write_arrays("parameters.npz", trainer.parameters)
+    if failed is not None:
+        folder.write_json("report.json", failed.to_dict())
+    report = None if failed is None else "report.json"
+    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report)
+
+
+def _signalled(error: KeyboardInterrupt) -> int:
+    return SIGNALLED + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 
 def _began(trainer: Trainer) -> bool:
@@ -144,7 +179,7 @@ def _began(trainer: Trainer) -> bool:
         return False
 
 
-def _announce(settings: Settings, data: FraudData, trainer: Trainer) -> None:
+def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: Snapshot | None) -> None:
     asked, network = settings, trainer.network
     rows = [f"{split.n_samples:,}" for split in (data.train, data.validation, data.test)]
     logger.info("%s payments: %s to train, %s to validate, %s to test", f"{asked.samples:,}", *rows)
@@ -159,6 +194,10 @@ def _announce(settings: Settings, data: FraudData, trainer: Trainer) -> None:
         logger.warning(
             "--check-every %d: nothing is checked, for the last iteration is %d", asked.check_every, n_iterations
         )
+    if snapshot is not None:
+        logger.info("resumed after iteration %d", snapshot.iteration)
+    elif asked.resume:
+        logger.info("there is no checkpoint to resume: from the beginning")
     if asked.bug is not None:
         logger.warning("planted on purpose, from iteration %d on: %s", max(1, asked.bug_after), asked.bug)
         if asked.bug.startswith("dropout-") and asked.check_dropout == "off":

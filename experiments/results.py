@@ -96,7 +96,7 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Mapping[str, f
     diverged = state.outcome == "completed" and test is None
     return Results(
         outcome="failed" if diverged else state.outcome,
-        reason="the outputs are not finite" if diverged else trainer.history.rows[-1]["reason"],
+        reason="the outputs are not finite" if diverged else trainer.history.last(1)[0]["reason"],
         iterations=state.optimizer_state.n_updates,
         epochs=state.epoch,
         seconds=seconds,

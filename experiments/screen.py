@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -22,9 +22,38 @@ FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 logger = logging.getLogger(__name__)
 
 
+class Lasting:
+    """A stream that goes on without what it stands for: what cannot be written is lost, and nothing raised."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Give whatever else the stream has."""
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(OSError):
+            self._stream.close()
+
+
 @contextmanager
-def log_lines(*, quiet: bool, file: Path | None) -> Iterator[None]:
+def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterator[None]:
     """Show log lines on the standard error stream, above a progress bar if there is one.
+
+    A terminal that goes away, or a full disk, costs lines and nothing else.
 
     Parameters
     ----------
@@ -32,13 +61,17 @@ def log_lines(*, quiet: bool, file: Path | None) -> Iterator[None]:
         Show warnings and errors only.
     file : path or None
         Where every line goes as well.
+    go_on : bool, default=False
+        Whether that file is gone on with, and not replaced.
     """
-    root = logging.getLogger()
+    root, stream = logging.getLogger(), None
     before = root.level
+    stderr, sys.stderr = sys.stderr, cast(TextIO, Lasting(sys.stderr))
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     handlers[0].setLevel(logging.WARNING if quiet else logging.INFO)
     if file is not None:
-        handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
+        stream = cast(TextIO, Lasting(file.open("a" if go_on else "w", encoding="utf-8")))
+        handlers.append(logging.StreamHandler(stream))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))
         root.addHandler(handler)
@@ -54,6 +87,9 @@ def log_lines(*, quiet: bool, file: Path | None) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+        sys.stderr = stderr
+        if stream is not None:
+            stream.close()
 
 
 def _log_warning(
@@ -86,10 +122,13 @@ def one_screen(report: GradientReport, title: str) -> str:
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print to the standard output, or to another stream; a reader that has gone away (``| head``) is no error."""
+    """Print to the standard output, or to another stream.
+
+    A reader that has gone away (``| head``), a terminal or a disk that takes no more is no error.
+    """
     stream = sys.stdout if stream is None else stream
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # where Python's last flush may go

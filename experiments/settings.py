@@ -32,8 +32,12 @@ class Settings:
         Iteration at which the mistake begins.
     out : str or None
         Folder for what the run leaves behind.
-    overwrite, quiet : bool
-        Whether to replace an earlier run there, and to show no progress.
+    checkpoint_every : int
+        Iterations between two checkpoints there; 0 for none.
+    resume, overwrite, quiet : bool
+        Whether to go on with an earlier run there, to replace it, and to show no progress.
+    argv : list of str
+        The words that these were read from.
     """
 
     samples: int
@@ -62,5 +66,8 @@ class Settings:
     bug: str | None
     bug_after: int
     out: str | None
+    checkpoint_every: int
+    resume: bool
     overwrite: bool
     quiet: bool
+    argv: list[str]

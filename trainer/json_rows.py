@@ -19,7 +19,7 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     try:
         text = ENCODER.encode(row)
     except (TypeError, ValueError):  # numpy's values, NaN: not in most rows
-        text = ENCODER.encode(_finite(plain(row)))
+        text = ENCODER.encode(finite(plain(row)))
     return f"{text}\n".encode()
 
 
@@ -52,11 +52,12 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else str(value)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Turn NaN and the infinities within plain Python into the strings for them."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

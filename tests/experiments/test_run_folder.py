@@ -19,7 +19,7 @@ from trainer import Adam, Callback, History, Trainer, TrainState
 
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
 N_CHECKS = 4  # in 20 iterations
-KEPT = {"settings.json", "history.jsonl", "metrics.json", "proof.json", "parameters.npz", "log.txt"}
+KEPT = {"settings.json", "history.jsonl", "metrics.json", "proof.json", "parameters.npz", "log.txt", "run.json", "lock"}
 Captured = pytest.CaptureFixture[str]
 
 
@@ -129,9 +129,8 @@ def test_an_interrupted_run_keeps_what_it_achieved(
     assert main([*SMALL, "--out", str(tmp_path)]) == 130
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert (
-        shown.err.splitlines()[-1] == f"Interrupted after 6 iterations. What was achieved until then is in {tmp_path}."
-    )
+    kept = f"Interrupted after 6 iterations. What was achieved until then is in {tmp_path}; --resume goes on."
+    assert shown.err.splitlines()[-1] == kept
     assert names(tmp_path) == KEPT
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["outcome"], metrics["iterations"], metrics["test"]) == ("interrupted", 6, None)
