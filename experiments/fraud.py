@@ -45,8 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
+    going_on = ""
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
+        if settings.checkpoint_every:
+            going_on = " --resume goes on from the last checkpoint, once there is room"
         if settings.bug == LIST_BUGS:
             return _list_bugs()
         return run(resumed(settings) if settings.resume else settings)
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         problem = f"not enough memory. Expected --samples, --features and --hidden that fit. Received: {error}."
     except OSError as error:
-        problem = f"cannot write. Expected room and permission for the run's files. Received: {error}."
+        problem = f"cannot write. Expected room and permission for the run's files. Received: {error}.{going_on}"
     except KeyboardInterrupt as error:
         show("Interrupted before the training began, or after it had ended.", sys.stderr)
         return _signalled(error)

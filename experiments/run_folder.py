@@ -19,6 +19,7 @@ from trainer.parameters import Array
 
 STATE = "run.json"
 LARGEST = 2**24  # bytes of a JSON file that is read back
+BALLAST = 2**14  # bytes that the lock file takes up meanwhile: room for the last run.json on a disk that is full
 
 
 class RunFolder:
@@ -79,10 +80,11 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._handle = self._locked()
             self._refuse_to_lose()
             if not self._resume:
                 self.clear()
+            os.pwrite(self._handle, bytes(BALLAST), 0)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._state = {"outcome": "running", "pid": os.getpid(), "started": now}
             self.write_json(STATE, self._state)
@@ -113,6 +115,8 @@ class RunFolder:
         """
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._state |= {"outcome": outcome, "reason": reason, "ended": ended} | more
+        if self._handle is not None:
+            os.ftruncate(self._handle, 0)
         self.write_json(STATE, self._state)
 
     def clear(self) -> None:
@@ -161,16 +165,18 @@ class RunFolder:
                 f"Received {self.path} with {found[0]}."
             )
 
-    def _take_lock(self) -> None:
-        self._handle = os.open(self / self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    def _locked(self) -> int:
+        handle = os.open(self / self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(handle)
             other = self.read_json(STATE) or {}
             raise UsageError(
                 f"--out is in use. Expected a folder in which no run is at work. Received {self.path}, "
                 f"where process {other.get('pid', 'unknown')} has been since {other.get('started', 'just now')}."
             ) from None
+        return handle
 
     def _release(self) -> None:
         if self._handle is not None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime, tzinfo
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.fraud import main
+from experiments.run_folder import BALLAST, RunFolder
 from trainer import History
 from trainer.checkpoint import checkpoints
 
@@ -210,3 +213,54 @@ def test_a_full_disk_under_the_screen_or_the_log_is_no_error(tmp_path: Path) -> 
     with open("/dev/full", "wb") as full:
         assert subprocess.run(command, cwd=ROOT, stdout=full, stderr=full, check=False).returncode == 0
     assert load(tmp_path / "run.json")["outcome"] == "completed"
+
+
+def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    room = 20_000
+    write = FileIO.write
+
+    def filling(self: FileIO, line: bytes) -> int:
+        nonlocal room
+        room -= len(line)
+        if room < 0:
+            raise OSError(28, "No space left on device")
+        return write(self, line)
+
+    options = [*SMALL, "--epochs=40", "--checkpoint-every=7"]
+    with monkeypatch.context() as patches:
+        patches.setattr("trainer.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
+        assert main([*options, "--out", str(tmp_path / "cut")]) == 2
+    shown = capsys.readouterr().err
+    assert re.fullmatch(r".*cannot write\..*No space left on device\. --resume goes on .*\n", shown)
+    state = load(tmp_path / "cut" / "run.json")
+    assert (state["outcome"], state["reason"]) == ("failed", "[Errno 28] No space left on device")
+    assert main(["--resume", "--quiet", "--out", str(tmp_path / "cut")]) == 0
+    assert main([*options, "--out", str(tmp_path / "whole")]) == 0
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_while_a_run_is_at_work_room_for_its_last_word_is_kept(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        assert (tmp_path / "run" / "lock").stat().st_size == BALLAST
+        folder.end("completed", None)
+    assert (tmp_path / "run" / "lock").stat().st_size == 0
+
+
+def test_a_clock_that_jumps_back_changes_labels_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    years = iter([2026, 1970, 1970])
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Jumping":
+            return cls(next(years), 1, 2, tzinfo=tz)
+
+    clock = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr("experiments.run_folder.datetime", Jumping)
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    assert main([*SMALL, "--epochs=2", "--out", str(tmp_path)]) == 0
+    state, metrics = load(tmp_path / "run.json"), load(tmp_path / "metrics.json")
+    assert (state["started"][:4], state["ended"][:4]) == ("2026", "1970")
+    assert state["outcome"] == "completed"
+    assert 0 < metrics["checks_seconds"] < metrics["seconds"] < 60
