@@ -1,15 +1,20 @@
 """GradientCheck: the check as a callback of a training run: when, on which rows, log, halt."""
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from checks.check import THRESHOLD, GradientCheckError, check_gradients, validate_options
+from checks.check import GradientCheckError, compare
+from checks.layout import Layout
+from checks.objective import Objective
+from checks.options import THRESHOLD, validate_options
 from checks.probe import Probe, Sampler
 from checks.proof import Proof
 from checks.report import GradientReport
+from checks.row_set import RowSet
 from checks.verdict import Cause, Verdict
 from trainer.callbacks import Callback, TrainingHalted, TrainState
 
@@ -128,6 +133,10 @@ class GradientCheck(Callback):
         """Start afresh: no evidence of an earlier run counts."""
         self._rng = np.random.default_rng(self.seed)
         self._sampler = Sampler(state.targets, self.rows)
+        self._layout = Layout(state.parameters)
+        copy = state.parameters.astype(np.float64)
+        # The point, what the network is lent of it, and its gradient. A full report keeps the gradient: a new one each.
+        self._storage = copy, copy.copy(), copy.copy() if self.options["coverage"] == "directions" else None
         self._complex_confirmed = False
         self.report = None
         self.proof = Proof(
@@ -135,6 +144,8 @@ class GradientCheck(Callback):
             dropout=self.dropout if getattr(state.network, "dropout", 1.0) else "none",
             threshold=self.options["threshold"],
             n_positive=self._sampler.n_positive,
+            rows=RowSet(len(state.targets)),
+            positive_rows=RowSet(len(state.targets)),
         )
 
     def on_gradients_computed(self, state: TrainState) -> None:
@@ -143,24 +154,29 @@ class GradientCheck(Callback):
             return
         if self._sampler is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
-        probe = Probe.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
-        report = check_gradients(
-            probe.loss,
-            probe.gradients,
-            probe.parameters,
+        started = time.perf_counter()
+        copy, lent, out = self._storage
+        probe = Probe.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen", parameters=copy)
+        lent.vector[...] = copy.vector
+        claimed = probe.gradients(lent, out)
+        gradient = out.vector if out is not None and claimed is out else self._layout.flatten(claimed, "gradients")
+        objective = Objective(probe.loss, self._layout, copy.vector, probe.coordinate_losses)
+        objective.complex_confirmed = self._complex_confirmed
+        report = compare(
+            objective,
+            gradient,
+            started,
             rng=self._rng,
             terms=probe.terms() if self.terms else None,
-            coordinate_losses=probe.coordinate_losses,
-            hints=probe.hints(),
-            complex_confirmed=self._complex_confirmed,
+            hints=probe.hints,
             **self.options,
         )
         self._complex_confirmed = report.complex_confirmed
         self.report = report
         self.proof.derivative = report.derivative
         # Along one direction these passes would take as long as the check itself: the first, and every tenth after.
-        thorough = report.coverage == "full" or len(self.proof.iterations) % UNITS_EVERY == 0
-        self.proof.add(state.iteration, report, probe.exercised(state, units=thorough))
+        thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
+        self.proof.add(state.iteration, report, probe.exercised(state, gradient if thorough else None))
         state.row.update(_row(report))
         self._log(state, report, probe)
         if report.verdict is Verdict.FAIL:
@@ -200,6 +216,8 @@ class GradientCheck(Callback):
 
     def _log(self, state: TrainState, report: GradientReport, probe: Probe) -> None:
         level = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
+        if not logger.isEnabledFor(level[report.verdict]):
+            return
         dead = f"  ({probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
         logger.log(level[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
 

@@ -11,15 +11,15 @@ import numpy as np
 from checks.diagnosis import diagnose
 from checks.directions import check_direction
 from checks.full import check_coordinates
-from checks.layout import Layout, Structure
+from checks.layout import Array, Layout, Structure
 from checks.mistake import Hints
 from checks.objective import CoordinateLosses, Loss, Objective
+from checks.options import THRESHOLD, validate_options
 from checks.outcome import not_finite_gradient, not_finite_parameters
+from checks.passed import PassedReport, PassedTensors
 from checks.report import GradientReport
 from checks.slopes import STEP
 from checks.verdict import Verdict
-
-THRESHOLD = 1e-7  # the classic one: below it, the exercise calls a gradient right
 
 
 class GradientCheckError(AssertionError):
@@ -108,8 +108,6 @@ def check_gradients(
     validate_options(coverage, derivative, threshold, step)
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
-    derivative = derivative or ("complex" if coverage == "directions" else "central")
-    threshold, step = float(threshold), STEP if step is None else float(step)
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
     layout = Layout(parameters)
@@ -119,27 +117,62 @@ def check_gradients(
     del claimed  # at ten million parameters every vector counts
     objective = Objective(loss, layout, point, coordinate_losses, n_jobs)
     objective.complex_confirmed = complex_confirmed
+    return compare(
+        objective,
+        gradient,
+        started,
+        coverage=coverage,
+        derivative=derivative,
+        threshold=threshold,
+        step=step,
+        rng=rng,
+        terms=terms,
+        hints=lambda: hints or Hints(),
+    )
+
+
+def compare(
+    objective: Objective,
+    gradient: Array,
+    started: float,
+    *,
+    coverage: str,
+    derivative: str | None,
+    threshold: float,
+    step: float | None,
+    rng: np.random.Generator | None = None,
+    terms: Mapping[str, tuple[Loss, Callable[[Any], Structure]]] | None = None,
+    hints: Callable[[], Hints] = Hints,
+) -> GradientReport:
+    """Do the work of `check_gradients`, which has made vectors of everything and refused what is out of range."""
+    derivative = derivative or ("complex" if coverage == "directions" else "central")
+    threshold, step = float(threshold), STEP if step is None else float(step)
     objective.gradient = gradient
-    if not np.isfinite(point).all():
+    if not _is_finite(objective.point):
         outcome = not_finite_parameters(objective)
-    elif not np.isfinite(gradient).all():
+    elif not _is_finite(gradient):
         outcome = not_finite_gradient(objective, gradient)
     elif coverage == "full":
         outcome = check_coordinates(objective, gradient, threshold, step, derivative)
     else:
         direction_rng = np.random.default_rng() if rng is None else rng
         outcome = check_direction(objective, gradient, threshold, step, derivative, direction_rng)
-    mistakes = diagnose(outcome.failing, threshold, hints or Hints())
-    options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
-    apart = {
-        name: _check_term(*term, layout.unflatten(point.copy()), rng=rng, n_jobs=n_jobs, **options)
-        for name, term in (terms or {}).items()
-    }
-    return GradientReport(
+    tensors = outcome.tensors
+    if outcome.failing and isinstance(tensors, dict):
+        mistakes = diagnose(outcome.failing, threshold, hints())
+        tensors = tensors | {name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes}
+    apart = {}
+    if terms:
+        options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
+        options |= {"rng": rng, "n_jobs": objective.n_jobs}
+        point = objective.layout.unflatten(objective.point.copy())
+        apart = {name: _check_term(*term, point, **options) for name, term in terms.items()}
+    kind: Any = PassedReport if isinstance(tensors, PassedTensors) and not apart else GradientReport
+    report: GradientReport = kind(
         difference=outcome.difference,
         plain_difference=outcome.plain_difference,
         threshold=threshold,
-        tensors=outcome.tensors | {name: replace(outcome.tensors[name], mistake=mistakes[name]) for name in mistakes},
+        tensors=tensors,
         coverage=coverage,
         derivative=derivative,
         loss=objective.last,
@@ -150,6 +183,12 @@ def check_gradients(
         notes=_notes(objective),
         complex_confirmed=objective.complex_confirmed and objective.complex_refusal is None,
     )
+    return report
+
+
+def _is_finite(vector: Array) -> bool:
+    """Say whether all entries are finite: then their squares usually add up to a number, which is quicker to tell."""
+    return math.isfinite(vector @ vector) or bool(np.isfinite(vector).all())
 
 
 def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:
@@ -190,25 +229,6 @@ def _check_term(
     spoken_of: Any = gradients(with_rest({}))
     own = {name: value for name, value in parameters.items() if name in spoken_of or f"d{name}" in spoken_of}
     return check_gradients(lambda part: loss(with_rest(part)), lambda part: gradients(with_rest(part)), own, **options)
-
-
-def validate_options(coverage: str, derivative: str | None, threshold: float, step: float | None) -> None:
-    """Refuse options out of range.
-
-    Raises
-    ------
-    ValueError
-        With what was expected and what was received.
-    """
-    if coverage not in ("full", "directions"):
-        raise ValueError(f"coverage is unknown. Expected 'full' or 'directions'. Received {coverage!r}.")
-    if derivative not in (None, "central", "complex"):
-        raise ValueError(f"derivative is unknown. Expected 'central' or 'complex'. Received {derivative!r}.")
-    for name, value, most in (("threshold", threshold, 1.0), ("step", STEP if step is None else step, math.inf)):
-        number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-        if not number or not 0.0 < value < most:  # a relative difference is never above 1
-            below = f" and < {most:g}" if most < math.inf else ""
-            raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
 
 
 def _notes(objective: Objective) -> tuple[str, ...]:

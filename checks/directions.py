@@ -11,7 +11,8 @@ from checks.location import look_closer
 from checks.noise import repeats
 from checks.objective import ComplexRefusedError, Objective
 from checks.outcome import Outcome, not_deterministic, not_finite_loss
-from checks.power import CONFIDENCE, excluded_error
+from checks.passed import PassedTensors
+from checks.power import CONFIDENCE, excluded_error, random_direction
 from checks.report import TensorReport
 from checks.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
 from checks.verdict import Cause, Verdict
@@ -57,6 +58,9 @@ def check_direction(
     except ComplexRefusedError:  # found out on the way: nothing that was read so far counts
         check = DirectionCheck(objective, gradient, threshold, step, "central", rng)
         tensors = check.run()
+    if isinstance(tensors, PassedTensors):
+        difference = max(tensors.differences().values())
+        return Outcome(tensors, difference, difference)
     if not np.isfinite(objective.last) and not np.isfinite(objective.value):
         return not_finite_loss(objective)
     if any(t.cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for t in tensors.values()):
@@ -113,12 +117,17 @@ class DirectionCheck:
         self.reach = self._reach()
         self.suspects: dict[str, Reading] = {}
 
-    def run(self) -> dict[str, TensorReport]:
+    def run(self) -> dict[str, TensorReport] | PassedTensors:
         """Check along the direction; look into every tensor if the two slopes do not agree."""
         whole = self._read_whole()
         scale = math.sqrt(sum((self.reach[name] * norm) ** 2 for name, norm in self.norms.items()))
         tolerance = self.threshold * 2.0 * scale
         if whole.slope.bound <= tolerance and whole.mismatch <= SUSPICIOUS * tolerance + whole.slope.bound:
+            if all(self.norms.values()):
+                touched = self.gradient != 0.0
+                passed = PassedTensors(self.objective.layout, self.norms, self.reach, touched, whole)
+                if max(passed.differences().values()) <= self.threshold:
+                    return passed
             tensors = {name: self._passed(name, [whole]) for name in self.slices}
             # A tensor beside which the others are large has hardly been seen: its own directions tell more.
             unseen = [name for name, tensor in tensors.items() if tensor.difference > self.threshold]
@@ -152,13 +161,13 @@ class DirectionCheck:
         moved = np.empty(self.objective.layout.size, np.complex128)
         moved.real = self.objective.point
         claimed = 0.0
-        for name, place in self.slices.items():
-            for start in range(place.start, place.stop, PIECE):
-                piece = slice(start, min(start + PIECE, place.stop))
-                direction = self.rng.standard_normal(piece.stop - start)
-                direction *= self.reach[name]
-                claimed += float(self.gradient[piece] @ direction)
-                np.multiply(direction, IMAGINARY_STEP, out=moved.imag[piece])
+        for start in range(0, moved.size, PIECE):
+            piece = slice(start, min(start + PIECE, moved.size))
+            direction = random_direction(self.rng, piece.stop - start)
+            for name, place in self.slices.items():
+                direction[max(place.start - start, 0) : max(place.stop - start, 0)] *= self.reach[name]
+            claimed += float(self.gradient[piece] @ direction)
+            np.multiply(direction, IMAGINARY_STEP, out=moved.imag[piece])
         return Reading(np.empty(0), claimed, slope_of(self.objective.complex_at(moved)))
 
     def _reach(self) -> dict[str, float]:
@@ -180,7 +189,7 @@ class DirectionCheck:
         direction = np.zeros(self.objective.layout.size)
         for name in names:
             place = self.slices[name]
-            direction[place] = self.reach[name] * self.rng.standard_normal(place.stop - place.start)
+            direction[place] = self.reach[name] * random_direction(self.rng, place.stop - place.start)
         return direction
 
     def _tolerance(self, name: str) -> float:

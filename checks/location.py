@@ -33,7 +33,7 @@ class Location:
         Position in the tensor's flat order, on the path of the larger mismatch.
     alone : bool
         Whether the other half agreed at every level: then this coordinate is the only wrong one, up to what
-        a Gaussian direction can hide. Otherwise the mistake is spread over several coordinates.
+        a random direction can hide. Otherwise the mistake is spread over several coordinates.
     """
 
     position: int

@@ -8,6 +8,7 @@ from checks.layout import Array
 from checks.mistake import Measured
 from checks.noise import spread
 from checks.objective import Objective
+from checks.passed import PassedTensors
 from checks.report import TensorReport
 from checks.verdict import Cause, Verdict
 
@@ -26,7 +27,7 @@ class Outcome:
         The failing tensors in the order of backprop, output first.
     """
 
-    tensors: dict[str, TensorReport]
+    tensors: dict[str, TensorReport] | PassedTensors
     difference: float = float("nan")
     plain_difference: float = float("nan")
     failing: list[Measured] = field(default_factory=list)

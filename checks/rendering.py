@@ -193,12 +193,11 @@ def _tensor_dict(tensor: "TensorReport") -> dict[str, Any]:
 
 def proof_paragraph(proof: "Proof") -> str:
     """Give what a run has shown as one paragraph, for a reader who is no specialist."""
-    if not proof.iterations:
+    if not proof.n_checks:
         return "No gradient check was run, so nothing is shown about the back-propagation of this run."
-    n = len(proof.iterations)
+    n = proof.n_checks
     times = f"{n} times" if n > 2 else ("once", "twice")[n - 1]
-    first, last = proof.iterations[0], proof.iterations[-1]
-    when = f"at iteration {first}" if n == 1 else f"at iterations {first} to {last}"
+    when = f"at iteration {proof.first}" if n == 1 else f"at iterations {proof.first} to {proof.last}"
     over = (
         f"over all {proof.n_parameters} parameters"
         if proof.coverage == "full"
@@ -240,10 +239,7 @@ def proof_paragraph(proof: "Proof") -> str:
     if proof.kinks:
         text.append(f"{proof.kinks} slopes were set aside at kinks of the loss, where no single slope exists.")
     if proof.undecided:
-        causes: dict[str, int] = {}
-        for _, tensor, cause in proof.undecided:
-            causes[f"{tensor}: {cause}"] = causes.get(f"{tensor}: {cause}", 0) + 1
-        listed = ", ".join(f"{what} ({count} ×)" for what, count in causes.items())
+        listed = ", ".join(f"{what} ({count} ×)" for what, count in proof.undecided_counts.items())
         text.append(f"Left UNDECIDED: {listed}.")
     text += [f"Note: {note}." for note in sorted(proof.notes)]
     return " ".join(text)

@@ -144,7 +144,7 @@ class GradientReport:
         The same before anything was examined: what the classic check would have printed.
     threshold : float
         What the differences were held against.
-    tensors : dict of str to TensorReport
+    tensors : mapping of str to TensorReport
         In the order of the forward pass.
     terms : dict of str to GradientReport
         The terms of the loss that were checked apart.
@@ -167,7 +167,7 @@ class GradientReport:
     difference: float
     plain_difference: float
     threshold: float
-    tensors: dict[str, TensorReport]
+    tensors: Mapping[str, TensorReport]
     coverage: str
     derivative: str
     loss: float
@@ -200,7 +200,7 @@ class GradientReport:
         An error in one layer's backward flows into every layer before it, so the first is where to look. Where
         only terms fail, those of the terms.
         """
-        own = [tensor for tensor in reversed(self.tensors.values()) if tensor.verdict is Verdict.FAIL]
+        own = [tensor for tensor in reversed(list(self.tensors.values())) if tensor.verdict is Verdict.FAIL]
         return own or [tensor for term in self.terms.values() for tensor in term.culprits]
 
     @property
@@ -217,6 +217,18 @@ class GradientReport:
     def kinks(self) -> int:
         """Coordinates set aside because the loss has a kink there."""
         return sum(tensor.kinks for tensor in self.tensors.values())
+
+    def excluded_errors(self) -> dict[str, float]:
+        """Give what each tensor that passed excludes: errors above this share of its gradient's norm."""
+        return {tensor.name: tensor.excluded for tensor in self.tensors.values() if tensor.verdict is Verdict.PASS}
+
+    def differences(self) -> dict[str, float]:
+        """Give the relative difference of each tensor in which something was exercised and measured."""
+        return {
+            tensor.name: tensor.difference
+            for tensor in self.tensors.values()
+            if tensor.cause is not Cause.NOT_EXERCISED and not math.isnan(tensor.difference)
+        }
 
     def summary(self) -> str:
         """Give the check in one line, for a log."""

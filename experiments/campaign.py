@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from checks import GradientReport, Verdict, check_gradients
-from checks.check import THRESHOLD
+from checks.options import THRESHOLD
 from checks.probe import Probe, Sampler
 from datasets import make_fraud
 from experiments.bugs import BUGS, entry, plant

@@ -97,7 +97,8 @@ class WeightedBinaryCrossEntropy:
 
     def value(self, logits: Array, targets: Array) -> float | complex:
         """Return the mean of `per_row` over the rows: a float, or a complex for complex logits."""
-        mean: float | complex = self.per_row(logits, targets).mean().item()
+        losses = self.per_row(logits, targets)
+        mean: float | complex = np.add.reduce(losses, axis=None).item() / losses.size
         return mean
 
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:

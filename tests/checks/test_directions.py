@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict, check_gradients
-from checks.power import excluded_error, normal_quantile
+from checks.power import excluded_error, random_direction, reading_below
 
 WAYS = ["central", "complex"]
 
@@ -138,22 +138,41 @@ def test_a_right_gradient_passes_along_every_direction(case):
                 assert check(network, network.gradients, rng, derivative=derivative).verdict is Verdict.PASS
 
 
+SHAPES = {
+    "one entry": [1.0],
+    "two equal entries": [1.0, -1.0],
+    "five entries": [5.0, -4.0, 3.0, 2.0, 1.0],
+    "spread": [1.0, -1.0] * 20,
+}
+
+
 @pytest.mark.parametrize("checks", [1, 2, 5, 20])
-def test_the_excluded_error_hides_from_all_directions_with_probability_1_percent(checks):
-    # An error of exactly the excluded size shows as a normal number along each Gaussian direction.
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_excluded_error_hides_from_all_directions_with_probability_1_percent_at_most(shape, checks):
+    error = np.array(SHAPES[shape])
     reach, reading = 0.7, 3e-9
-    error = excluded_error(reading, reach, checks)
+    error *= excluded_error(reading, reach, checks) / np.linalg.norm(error)
     rng = np.random.default_rng(0)
     trials = 40_000
-    seen = np.abs(reach * error * rng.standard_normal((trials, checks)))
-    missed = np.mean(np.all(seen <= reading, axis=1))
-    assert missed == pytest.approx(0.01, abs=5.0 * math.sqrt(0.01 * 0.99 / trials))
+    directions = reach * random_direction(rng, trials * checks * error.size).reshape(trials, checks, -1)
+    missed = np.mean(np.all(np.abs(directions @ error) <= reading, axis=1))
+    assert missed <= 0.01 + 5.0 * math.sqrt(0.01 * 0.99 / trials)
+    if checks == 1:  # and the bound is no larger than it has to be: two equal entries reach it
+        assert missed >= 0.006
+        assert shape != "two equal entries" or missed == pytest.approx(0.01, abs=5.0 * math.sqrt(0.01 * 0.99 / trials))
 
 
-def test_for_one_direction_the_miss_probability_is_the_familiar_formula():
-    # P(miss) = 0.80 · tau / (reach · ||e||), from the density 1 / sqrt(2 pi) of the normal at 0.
-    assert 0.80 * 1.0 / excluded_error(1.0, 1.0) == pytest.approx(0.01, rel=5e-3)
-    assert normal_quantile(0.6826894921370859) == pytest.approx(1.0, rel=1e-9)
+def test_for_one_direction_the_miss_probability_is_the_largest_section_of_a_cube():
+    # P(miss) = 2 · sqrt(2) / sqrt(12) · tau / (reach · ||e||); a normal direction would have 0.80 in place of 0.82.
+    assert 0.8165 * 1.0 / excluded_error(1.0, 1.0) == pytest.approx(0.01, rel=1e-4)
+    assert reading_below(0.8165) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_direction_has_coordinates_of_variance_1_and_mean_0():
+    direction = random_direction(np.random.default_rng(0), 100_000)
+    assert direction.mean() == pytest.approx(0.0, abs=5.0 / math.sqrt(100_000))
+    assert direction.var() == pytest.approx(1.0, rel=0.02)
+    assert np.abs(direction).max() < math.sqrt(3.0)
 
 
 @pytest.mark.parametrize("derivative", WAYS)
@@ -179,8 +198,8 @@ def test_an_error_of_the_excluded_size_would_have_read_more_in_99_percent(deriva
         fresh = np.random.default_rng()
         fresh.bit_generator.state = state
         planted = check_gradients(loss, wrong, point, rng=fresh, **options).tensors["a"]
-        # A reading and its bound are the excluded error times the 0.5 % quantile.
-        hidden += abs(planted.gradient - planted.numerical) <= size * normal_quantile(0.01) * reach(
+        # A reading and its bound are the excluded error times `reading_below` 1 %.
+        hidden += abs(planted.gradient - planted.numerical) <= size * reading_below(0.01) * reach(
             derivative, point, right
         )
         trials += 1

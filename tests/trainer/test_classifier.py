@@ -89,7 +89,7 @@ def test_the_check_works_in_everything_that_estimators_are_put_into():
     for estimator in fitted:
         (check,) = estimator.callbacks_
         assert check.report.verdict is Verdict.PASS
-        assert len(check.proof.iterations) == estimator.n_iterations_ // 3
+        assert check.proof.n_checks == estimator.n_iterations_ // 3
 
 
 def test_every_fit_has_callbacks_of_its_own():
@@ -178,7 +178,7 @@ def test_partial_fit_goes_on_where_it_was():
     whole.partial_fit(X[one_class], Y[one_class])
     assert not np.array_equal(before, whole.parameters_.vector)
     assert whole.n_iterations_ == 4 + -(-one_class.sum() // 30)
-    assert whole.callbacks_[0].proof.iterations  # it fired at the sixth update of them all, not at the third here
+    assert whole.callbacks_[0].proof.n_checks  # it fired at the sixth update of them all, not at the third here
 
 
 def test_partial_fit_after_fit_is_deterministic_and_a_pickle_goes_on_alike():
