@@ -4,6 +4,7 @@ Two witnesses are heard, the ladder of differences and the complex step, and nei
 """
 
 import contextlib
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from checks.ladder import CERTAIN, Finding, between, climb
 from checks.layout import Array
 from checks.noise import floor
 from checks.objective import ComplexRefusedError, Objective
+from checks.power import random_direction
 from checks.slopes import Slope, central_slope, complex_noise, complex_slope, one_sided_slopes, slopes_around
 from checks.verdict import Cause
 
@@ -88,8 +90,11 @@ def confirm_complex(objective: Objective, step: float) -> bool:
         try:
             for name, place in objective.layout.slices.items():
                 direction = np.zeros(objective.layout.size)
-                direction[place] = objective.scale(name) * rng.standard_normal(place.stop - place.start)
-                objective.complex_refusal = objective.complex_refusal or _not_analytic(beside, direction, name, step)
+                units = random_direction(rng, place.stop - place.start)
+                direction[place] = beside.scale(name) * units
+                length = math.sqrt(units @ units)
+                refusal = _not_analytic(beside, direction, name, step / length) if length > 0.0 else None
+                objective.complex_refusal = objective.complex_refusal or refusal
         except ComplexRefusedError as refused:
             objective.complex_refusal = str(refused)
         objective.evaluations += beside.evaluations
@@ -99,15 +104,12 @@ def confirm_complex(objective: Objective, step: float) -> bool:
 
 def _not_analytic(beside: Objective, direction: Array, name: str, step: float) -> str | None:
     """Hold the complex step against central differences along one direction; the reason not to use it, if any."""
-    length = beside.length(direction)
-    if length == 0.0:
-        return None
-    exact, central = complex_slope(beside, direction), central_slope(beside, direction, step / length)
+    exact, central = complex_slope(beside, direction), central_slope(beside, direction, step)
     tolerance = NOT_ANALYTIC * abs(exact.value)
     mismatch = abs(exact.value - central.value)
     if mismatch <= tolerance or (mismatch <= tolerance + central.bound and central.bound <= SHARP * abs(exact.value)):
         return None
-    finding = climb(beside, direction, exact.value, tolerance, step / length)
+    finding = climb(beside, direction, exact.value, tolerance, step)
     if finding.cause is not Cause.WRONG:
         return None
     return (

@@ -179,7 +179,8 @@ class Objective:
 
     def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
         """Give the same loss at a point beside this one: a random step of this length for each coordinate."""
-        jitter = rng.choice([-1.0, 1.0], size=self.point.size) * rng.uniform(0.5, 1.0, size=self.point.size)
+        jitter = rng.random(self.point.size) - 0.5
+        jitter += np.copysign(0.5, jitter)  # uniform between 0.5 and 1 on either side
         twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
         twin._is_beside = True
         return twin

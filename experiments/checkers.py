@@ -139,19 +139,30 @@ def found(data: Split) -> tuple[int, int, int]:
 
 
 class Timed(GradientCheck):
-    """A gradient check that knows how long it took."""
+    """A gradient check that knows how long it took: ``seconds`` in all, and ``each`` of its checks."""
 
     seconds = 0.0
 
+    def on_train_begin(self, state: TrainState) -> None:
+        """Start afresh."""
+        self.each: list[float] = []
+        super().on_train_begin(state)
+
     def on_gradients_computed(self, state: TrainState) -> None:
         """Check, and add up the time."""
-        self.seconds += stopwatch(lambda: super(Timed, self).on_gradients_computed(state))
+        n_before = self.proof.n_checks
+        seconds = stopwatch(lambda: super(Timed, self).on_gradients_computed(state))
+        self.seconds += seconds
+        if self.proof.n_checks > n_before:
+            self.each.append(seconds)
 
 
 def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
     """Measure what the check costs a training run: the time inside it, and the run with and without."""
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     shares: list[float] = []
+    first: list[float] = []
+    later: list[float] = []
 
     def fit(*callbacks: Callback) -> None:
         Trainer(Network(SIZES), epochs=epochs, dtype="float32", callbacks=callbacks).fit(inputs, targets)
@@ -160,10 +171,15 @@ def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
         timed = Timed(100, rows=64, coverage="directions")
         seconds = stopwatch(lambda: fit(timed))
         shares.append(100 * timed.seconds / seconds)
+        first.append(timed.each[0])
+        later.extend(timed.each[1:])
 
     seconds = side_by_side({"alone": fit, "checked": checked}, repetitions)
     longer = 100 * (ratios(seconds["checked"], seconds["alone"])[0] - 1)
-    detail = f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}"
+    detail = (
+        f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}; "
+        f"{_milliseconds({'the first check': first, 'a later one': later})}"
+    )
     name = '`coverage="directions"`, k = 100, 64 rows, float32: share of the training time'
     return [Row(name, *quartiles(shares[1:]), 2.0, 0.5, "lower", "%", detail)]
 
@@ -204,4 +220,4 @@ def _against(seconds: dict[str, list[float]], peer: str) -> tuple[float, float, 
 
 
 def _milliseconds(seconds: dict[str, list[float]]) -> str:
-    return ", ".join(f"{name} {1e3 * statistics.median(values):.3g} ms" for name, values in seconds.items())
+    return ", ".join(f"{name} {1e3 * statistics.median(values):.3g} ms" for name, values in seconds.items() if values)
