@@ -188,7 +188,8 @@ def compare(
 
 def _is_finite(vector: Array) -> bool:
     """Say whether all entries are finite: then their squares usually add up to a number, which is quicker to tell."""
-    return math.isfinite(vector @ vector) or bool(np.isfinite(vector).all())
+    squares = np.vdot(vector, vector)  # which does not warn where they overflow
+    return math.isfinite(squares) or bool(np.isfinite(vector).all())
 
 
 def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:

@@ -58,11 +58,11 @@ def check_direction(
     except ComplexRefusedError:  # found out on the way: nothing that was read so far counts
         check = DirectionCheck(objective, gradient, threshold, step, "central", rng)
         tensors = check.run()
+    if not math.isfinite(objective.last) and not math.isfinite(objective.value):
+        return not_finite_loss(objective)
     if isinstance(tensors, PassedTensors):
         difference = max(tensors.differences().values())
         return Outcome(tensors, difference, difference)
-    if not np.isfinite(objective.last) and not np.isfinite(objective.value):
-        return not_finite_loss(objective)
     if any(t.cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for t in tensors.values()):
         if not np.isfinite(objective.value):
             return not_finite_loss(objective)

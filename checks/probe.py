@@ -115,8 +115,8 @@ class Probe:
             state.network,
             parameters,
             index,
-            state.inputs.take(index, axis=0).astype(np.float64),
-            state.targets.take(index).astype(np.float64),
+            np.asarray(state.inputs.take(index, axis=0), dtype=np.float64),
+            np.asarray(state.targets.take(index), dtype=np.float64),
             int(rng.integers(2**32)) if frozen else None,
         )
 

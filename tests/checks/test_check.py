@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from checks import Cause, GradientCheckError, Verdict, assert_gradients, check_gradients
+from checks.check import _is_finite
 
 RANDOM = np.random.default_rng(0)
 
@@ -449,3 +450,10 @@ def test_a_loss_that_swings_within_every_usual_step_raises_no_alarm_and_hides_no
     options = {"coverage": coverage, "derivative": derivative, "rng": np.random.default_rng(3)}
     assert check_gradients(loss, right, point, **options).verdict is not Verdict.FAIL
     assert check_gradients(loss, 1.01 * right, point, **options).verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize(("entry", "finite"), [(0.5, True), (1e200, True), (np.nan, False), (-np.inf, False)])
+def test_what_is_not_finite_is_found_and_what_is_large_is_not_taken_for_it(entry, finite):
+    vector = np.full(7, 0.5)
+    vector[3] = entry
+    assert _is_finite(vector) is finite

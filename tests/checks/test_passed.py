@@ -84,3 +84,11 @@ def test_a_tensor_hidden_behind_larger_ones_is_still_looked_into(monkeypatch):
         rng=np.random.default_rng(0),
     )
     assert "small" in looked_into
+
+
+def test_a_loss_that_is_not_finite_is_no_pass_though_its_slope_is():
+    def loss(x):
+        return np.inf + (x**3).sum()  # the imaginary part stays what it is
+
+    report = check_gradients(loss, lambda x: 3.0 * x**2, np.arange(1.0, 6.0), coverage="directions")
+    assert (report.verdict, report.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
