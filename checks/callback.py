@@ -1,38 +1,44 @@
 """GradientCheck: the check as a callback of a training run: when, on which rows, log, halt."""
 
 import logging
-import time
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from checks.check import GradientCheckError, compare
-from checks.layout import Layout
-from checks.objective import Objective
+from checks.check import GradientCheckError
+from checks.logged_row import logged_row
 from checks.options import THRESHOLD, validate_options
 from checks.probe import Probe, Sampler
 from checks.proof import Proof
 from checks.report import GradientReport
 from checks.row_set import RowSet
 from checks.verdict import Cause, Verdict
+from checks.workspace import Workspace
 from trainer.callbacks import Callback, TrainingHalted, TrainState
 
 logger = logging.getLogger(__name__)
 
+LOGGED_AT_MOST = 3  # violations of a run that goes on (on_failure="log") that are kept; the first tell the most
 UNITS_EVERY = 10  # checks along a random direction from which one looks at active units and training precision too
 
 
 class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
-    """A gradient check failed during training; ``report`` says where and why, ``iteration`` when."""
+    """A gradient check failed during training; ``report`` says where and why, ``iteration`` when.
 
-    def __init__(self, report: GradientReport, iteration: int) -> None:
+    ``violation`` is the file in which the case was kept, if it was.
+    """
+
+    def __init__(self, report: GradientReport, iteration: int, violation: Path | None = None) -> None:
         GradientCheckError.__init__(self, report, f"Training halted at iteration {iteration}.\n{report}")
         self.iteration = iteration
+        self.violation = violation
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it cross the border of a process."""
-        return type(self), (self.report, self.iteration)
+        return type(self), (self.report, self.iteration, self.violation)
 
 
 class GradientCheck(Callback):
@@ -66,11 +72,19 @@ class GradientCheck(Callback):
         Halt by an exception, end the run in good order, or only log.
     seed : int, default=0
         Seed of the check's own generator.
+    violations : path, optional
+        Folder in which a failed check is kept whole, the probe's rows included, before anything is raised: as
+        ``violation-000100.npz``, for ``python -m experiments.replay``. With ``on_failure="log"`` the first three.
+        Nothing there is replaced; if it cannot be written, that is logged, and the run halts all the same.
+    settings : mapping, optional
+        What else is to be kept in that file, such as the settings of the run.
 
     Attributes
     ----------
     report : GradientReport or None
         The last check.
+    violation : Path or None
+        The file of the last failed check of the run, if it was kept.
     proof : Proof
         What the checks of the run have shown so far.
 
@@ -93,6 +107,8 @@ class GradientCheck(Callback):
         terms: bool = False,
         on_failure: Literal["raise", "stop", "log"] = "raise",
         seed: int = 0,
+        violations: Path | str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value, least in (("every", every, 1), ("rows", rows, 2), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -103,6 +119,8 @@ class GradientCheck(Callback):
         ):
             if choice not in choices:
                 raise ValueError(f"{name} is unknown. Expected one of {choices}. Received {choice!r}.")
+        if not isinstance(settings, Mapping | None):
+            raise TypeError(f"settings are of the wrong kind. Expected a mapping. Received {settings!r}.")
         validate_options(coverage, derivative, threshold, step)
         self.every = every
         self.rows = rows
@@ -116,11 +134,15 @@ class GradientCheck(Callback):
         self.terms = terms
         self.on_failure = on_failure
         self.seed = seed
+        self.violations = None if violations is None else Path(violations)
+        self.settings = dict(settings or {})
+        self.violation: Path | None = None
         self.report: GradientReport | None = None
         self.proof = Proof()
         self._rng = np.random.default_rng(seed)
         self._sampler: Sampler | None = None
         self._complex_confirmed = False
+        self._n_kept = 0
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -133,12 +155,10 @@ class GradientCheck(Callback):
         """Start afresh: no evidence of an earlier run counts."""
         self._rng = np.random.default_rng(self.seed)
         self._sampler = Sampler(state.targets, self.rows)
-        self._layout = Layout(state.parameters)
-        copy = state.parameters.astype(np.float64)
-        # The point, what the network is lent of it, and its gradient. A full report keeps the gradient: a new one each.
-        self._storage = copy, copy.copy(), copy.copy() if self.options["coverage"] == "directions" else None
+        self._workspace = Workspace(state.parameters, keeps_gradient=self.options["coverage"] == "full")
         self._complex_confirmed = False
-        self.report = None
+        self._n_kept = 0
+        self.report = self.violation = None
         self.proof = Proof(
             coverage=self.options["coverage"],
             dropout=self.dropout if getattr(state.network, "dropout", 1.0) else "none",
@@ -154,34 +174,23 @@ class GradientCheck(Callback):
             return
         if self._sampler is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
-        started = time.perf_counter()
-        copy, lent, out = self._storage
-        probe = Probe.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen", parameters=copy)
-        lent.vector[...] = copy.vector
-        claimed = probe.gradients(lent, out)
-        gradient = out.vector if out is not None and claimed is out else self._layout.flatten(claimed, "gradients")
-        objective = Objective(probe.loss, self._layout, copy.vector, probe.coordinate_losses)
-        objective.complex_confirmed = self._complex_confirmed
-        report = compare(
-            objective,
-            gradient,
-            started,
-            rng=self._rng,
-            terms=probe.terms() if self.terms else None,
-            hints=probe.hints,
-            **self.options,
+        probe = self._workspace.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
+        before = {"generator": self._rng.bit_generator.state, "complex_confirmed": self._complex_confirmed}
+        report = self._workspace.check(
+            probe, self._rng, terms=self.terms, complex_confirmed=self._complex_confirmed, **self.options
         )
         self._complex_confirmed = report.complex_confirmed
         self.report = report
         self.proof.derivative = report.derivative
         # Along one direction these passes would take as long as the check itself: the first, and every tenth after.
         thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
-        self.proof.add(state.iteration, report, probe.exercised(state, gradient if thorough else None))
-        state.row.update(_row(report))
+        self.proof.add(state.iteration, report, probe.exercised(state, self._workspace.gradient if thorough else None))
+        state.row.update(logged_row(report))
         self._log(state, report, probe)
         if report.verdict is Verdict.FAIL:
+            self._keep(state, report, probe, before)
             if self.on_failure == "raise":
-                raise TrainingHaltedByCheck(report, state.iteration)
+                raise TrainingHaltedByCheck(report, state.iteration, self.violation)
             if self.on_failure == "stop":
                 state.request_stop(f"gradient check failed at iteration {state.iteration}: {report.summary()}")
 
@@ -221,21 +230,21 @@ class GradientCheck(Callback):
         dead = f"  ({probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
         logger.log(level[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
 
+    def _keep(self, state: TrainState, report: GradientReport, probe: Probe, before: dict[str, Any]) -> None:
+        """Write the violation; whatever goes wrong with that, the check has failed, and the halt must come."""
+        self.violation = None
+        if self.violations is None or (self.on_failure == "log" and self._n_kept >= LOGGED_AT_MOST):
+            return
+        try:
+            from checks.violation_file import keep_violation
 
-def _row(report: GradientReport) -> dict[str, Any]:
-    """Give the fields of one check for a row of the history."""
-    row = {
-        "difference": report.difference,
-        "plain_difference": report.plain_difference,
-        "threshold": report.threshold,
-        "verdict": report.verdict.value,
-        "cause": report.cause.value,
-        "parameters_checked": report.n_parameters,
-        "kinks": report.kinks,
-        "evaluations": report.evaluations,
-        "milliseconds": 1e3 * report.seconds,
-    }
-    if report.culprits:
-        worst = report.culprits[0]
-        row |= {"worst": worst.label, "gradient": worst.gradient, "numerical": worst.numerical, "ratio": worst.ratio}
-    return row
+            before |= {"dtype": str(next(iter(state.parameters.values())).dtype), "settings": self.settings}
+            options = self.options | {"terms": self.terms}
+            self.violation = keep_violation(self.violations, probe, report, state.iteration, options, **before)
+        except Exception as error:
+            message = "iteration %d  the violation could not be kept: %s: %s"
+            logger.warning(message, state.iteration, type(error).__name__, error)
+        else:
+            self._n_kept += 1
+            message = "iteration %d  the case is kept, and checked again by: python -m experiments.replay %s"
+            logger.warning(message, state.iteration, shlex.quote(str(self.violation)))

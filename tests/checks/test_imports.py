@@ -1,6 +1,8 @@
-"""The library stands on its own: only its callback knows the trainer, and only the trainer's callbacks."""
+"""The library stands on its own: only its callback, and the file in which that keeps a failure, know the trainer."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ import checks
 
 #: What single files may import beyond numpy: an extra, and what scikit-learn brings along.
 EXTRAS = {"torch.py": {"torch"}, "torch_twin.py": {"torch"}, "processes.py": {"joblib", "threadpoolctl"}}
+
+#: What single files may import of the trainer: the callback the hooks, and the file of a violation the container that
+#: checkpoints use as well. It belongs to the callback, and a check without a training run never loads it.
+OF_TRAINER = {"callback.py": {"trainer.callbacks"}, "violation_file.py": {"trainer.archive"}}
 
 FILES = sorted(Path(checks.__file__).parent.glob("**/*.py"))
 
@@ -31,19 +37,23 @@ def test_the_search_sees_every_kind_of_import():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_only_the_callback_imports_the_trainer_and_only_its_callbacks(path):
-    modules = imported_modules(path.read_text(encoding="utf-8"))
+def test_only_the_callback_and_its_file_import_the_trainer_and_no_more_than_they_need(path):
+    modules = imported_modules(path.read_text(encoding="utf-8")) - {"importlib.metadata"}  # which imports nothing
     of_trainer = {module for module in modules if module.split(".")[0] == "trainer"}
-    assert of_trainer == ({"trainer.callbacks"} if path.name == "callback.py" else set())
+    assert of_trainer == OF_TRAINER.get(path.name, set())
     assert not {module.split(".")[0] for module in modules} & {"datasets", "experiments", "tests", "importlib"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_nothing_but_numpy_and_the_standard_library_is_needed_but_where_it_says_so(path):
-    import sys
-
     roots = {module.split(".")[0] for module in imported_modules(path.read_text(encoding="utf-8"))}
     assert roots <= set(sys.stdlib_module_names) | {"numpy", "checks", "trainer"} | EXTRAS.get(path.name, set())
+
+
+def test_what_keeps_a_violation_is_loaded_only_when_a_check_has_failed():
+    code = "import sys, checks; print(*(name for name in sys.modules if 'violation' in name or 'archive' in name))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 def test_everything_exported_exists_and_nothing_twice():
