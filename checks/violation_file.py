@@ -17,7 +17,6 @@ from checks.violation import ARGUMENTS, Violation, is_argument
 from trainer.archive import Archive, ArchiveError, read_archive, write_archive
 
 KIND, VERSION = "violation", 1
-FILES = "violation-*.npz"
 TENSORS = ("parameters", "gradients", "numerical")  # an array of each for every parameter
 ROWS = ("index", "inputs", "targets")
 SHOWN = 60  # characters of a value that is refused

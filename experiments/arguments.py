@@ -164,7 +164,8 @@ def _mistakes_and_output(parser: argparse.ArgumentParser) -> None:
     kept = (
         "keep run.json, settings.json, history.jsonl, metrics.json, proof.json, parameters.npz, log.txt and checkpoints"
     )
-    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept} there; after a halt also report.json")
+    halted = "after a halt also report.json and violation-NNNNNN.npz"
+    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept} there; {halted}")
     often = f"save what --resume needs at iterations N, 2N, …; 0 for never ({CHECKPOINT_EVERY})"
     group.add_argument("--checkpoint-every", type=integer(0), metavar="N", help=often)
     going_on = "go on with the run that DIR holds, as if it had never been interrupted; begin it if there is none"

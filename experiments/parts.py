@@ -1,5 +1,7 @@
 """Parts: the network, the optimizer and the check that the settings of the main job ask for."""
 
+from dataclasses import asdict
+
 from checks import GradientCheck
 from experiments.arguments import MOMENTUM
 from experiments.bugs import plant
@@ -50,4 +52,6 @@ def check_of(settings: Settings) -> GradientCheck | None:
         terms=settings.terms,
         on_failure=settings.on_failure,
         seed=settings.seed,
+        violations=settings.out,
+        settings=asdict(settings),
     )

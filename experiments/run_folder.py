@@ -48,7 +48,8 @@ class RunFolder:
     log = "log.txt"
     lock = "lock"
     files = (STATE, "settings.json", history, "metrics.json", "proof.json", "report.json", "parameters.npz", log)
-    patterns = ("checkpoint-*.npz", "violation-*.npz", f"*{UNFINISHED}")
+    findings = "violation-*.npz"
+    patterns = ("checkpoint-*.npz", findings, f"*{UNFINISHED}")
 
     def __init__(self, path: Path | str, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = Path(path)
@@ -159,6 +160,7 @@ class RunFolder:
 
     def _refuse_to_lose(self) -> None:
         found = [name for name in self.files if (self / name).exists()]
+        found += sorted(path.name for path in self.path.glob(self.findings))
         if found and not self._overwrite and not self._resume:
             raise UsageError(
                 f"--out already holds a run. Expected a new folder, --resume, or --overwrite. "

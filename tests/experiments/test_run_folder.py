@@ -82,7 +82,14 @@ def test_an_earlier_run_is_replaced_only_on_request(tmp_path: Path, capsys: Capt
     assert "already holds a run" in capsys.readouterr().err
     assert (tmp_path / "metrics.json").read_bytes() == before
     assert main([*SMALL, "--out", str(tmp_path), "--overwrite"]) == 0
-    assert names(tmp_path) == KEPT | {"notes.txt"}  # no report.json left of the halt
+    assert names(tmp_path) == KEPT | {"notes.txt"}  # no report.json and no violation left of the halt
+
+
+def test_a_violation_alone_is_an_earlier_run(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "violation-000005.npz").write_text("a finding", encoding="utf-8")
+    assert main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert "Received" in capsys.readouterr().err
+    assert names(tmp_path) == {"violation-000005.npz"}
 
 
 def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +108,7 @@ def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch
 
 def test_a_halt_leaves_everything_but_invented_metrics(tmp_path: Path) -> None:
     main([*SMALL, "--bug", "dW2", "--out", str(tmp_path)])
-    assert names(tmp_path) == KEPT | {"report.json"}
+    assert names(tmp_path) == KEPT | {"report.json", "violation-000005.npz"}
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["outcome"], metrics["test"], metrics["checks_failed"]) == ("halted", None, 1)
     assert load(tmp_path / "proof.json")["failures"][0]["tensor"] == "W2"
