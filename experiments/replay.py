@@ -22,6 +22,7 @@ from experiments.settings import UsageError
 from trainer.archive import ArchiveError
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+IDENTICAL = "identical"
 SAME_LOSS = 1e-9  # relative; another library changes the last of 16 digits
 
 DESCRIPTION = """\
@@ -127,10 +128,12 @@ def _again(violation: Violation, heading: str) -> int:
     _tell(f"Checked again here (python {platform.python_version()}, numpy {np.__version__}), {how}:")
     width = max(len(name) for name in ("tensor", *violation.parameters))
     _say(f"  {'tensor':<{width}}  {'then':<9}  {'here':<9}  {'gradient':<13}  numerical")
+    same = _but_for_time(then) == _but_for_time(now)
     for name, tensor in report.tensors.items():
         verdict = then["tensors"].get(name, {}).get("verdict", "-")
         gradient = _compared(violation.gradients[name], here[0][name])
         numerical = _compared(violation.numerical[name], here[1][name])
+        same = same and (gradient, numerical) == (IDENTICAL, IDENTICAL)
         _say(f"  {name:<{width}}  {verdict:<9}  {tensor.verdict:<9}  {gradient:<13}  {numerical}")
     if _conclusion(then) != _conclusion(now):
         _tell(
@@ -138,7 +141,6 @@ def _again(violation: Violation, heading: str) -> int:
             "changed since, or the mistake was in something that the file does not hold."
         )
         return FAILED
-    same = _but_for_time(then) == _but_for_time(now)
     digits = "to the last digit" if same else "but for last digits, in which libraries and processors may differ"
     _tell(f"Reproduced {digits}: {_conclusion(now)}.")
     return DONE
@@ -202,7 +204,7 @@ def _conclusion(report: dict[str, Any]) -> str:
 
 def _compared(then: Array, now: Array) -> str:
     if np.array_equal(then, now, equal_nan=True):
-        return "identical"
+        return IDENTICAL
     both = np.isfinite(then) & np.isfinite(now)
     if not np.array_equal(np.isfinite(then), np.isfinite(now)):
         return f"{np.sum(np.isfinite(then) != np.isfinite(now))} entries finite in one only"

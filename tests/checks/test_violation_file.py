@@ -121,3 +121,9 @@ def test_the_byte_order_of_another_machine_is_no_matter(kept, forge):
     np.testing.assert_array_equal(other.index, case.index)
     assert other.inputs.dtype == np.dtype(np.float64)
     assert other.inputs.dtype.isnative
+
+
+def test_a_name_that_stands_twice_is_refused(kept, forge):
+    names = [*read_violation(kept).parameters]
+    with pytest.raises(ArchiveError, match=r"names\. Expected different names"):
+        read_violation(forge(facts={"names": [*names, names[0]]}))
