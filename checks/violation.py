@@ -19,8 +19,8 @@ from checks.report import GradientReport
 
 #: What a network is made with, as far as it has these attributes.
 ARGUMENTS = ("layer_sizes", "activation", "dropout", "l2", "positive_weight")
-#: Coordinates measured for the record where the check itself did not measure them, the failing tensors' first: about
-#: a second with the network's own `coordinate_losses`. A halt should not be kept waiting.
+#: Coordinates measured for the record where the check itself did not measure them, the failing tensors' first: 2.5 s
+#: for 99,361 on 64 rows, half of what the failing check took itself. A halt should not be kept waiting.
 MEASURED_AT_MOST = 100_000
 
 
