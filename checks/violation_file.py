@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from checks.options import validate_options
 from checks.layout import Array
+from checks.options import validate_options
 from checks.probe import Probe
 from checks.report import GradientReport
 from checks.verdict import Verdict

@@ -45,7 +45,7 @@ class Workspace:
         """Compare backprop on the probe with the loss there; the options are those of `check_gradients`, valid."""
         started = time.perf_counter()
         self._lent.vector[...] = self._point.vector
-        claimed = probe.gradients(self._lent, self._out)
+        claimed = probe.gradients(self._lent, *([] if self._out is None else [self._out]))
         if self._out is not None and claimed is self._out:
             self.gradient = self._out.vector
         else:

@@ -12,7 +12,7 @@ from checks.callback import TrainingHaltedByCheck
 from checks.violation import MEASURED_AT_MOST, both_gradients, plain
 from checks.violation_file import read_violation
 from experiments.bugs import plant
-from trainer import SGD, Network, Trainer
+from trainer import SGD, Network, Parameters, Trainer
 
 SIZES = (7, 5, 3, 1)
 
@@ -263,7 +263,7 @@ def test_names_that_no_file_can_have_are_kept(tmp_path):
 
     state = State()
     state.network, (state.inputs, state.targets) = Foreign(), rows(n_features=5)
-    state.parameters = {"../W": np.ones((1, 5)), "bias of 1": np.zeros(1)}
+    state.parameters = Parameters({"../W": (1, 5), "bias of 1": (1,)}, np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0]))
     check = GradientCheck(4, violations=tmp_path)
     check.on_train_begin(state)
     with pytest.raises(TrainingHaltedByCheck) as caught:
