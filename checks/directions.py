@@ -24,8 +24,8 @@ SUSPICIOUS = 0.02
 #: mean square tells the size of the error.
 FURTHER = 4
 CLEAR = 10.0
-#: Numbers drawn together: half a megabyte.
-PIECE = 65_536
+#: Numbers drawn together: an eighth of a megabyte.
+PIECE = 16_384
 
 
 def check_direction(
