@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import make_classification
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+
+from datasets.splits import ROWS_PER_CLASS, at_random
 
 Array = NDArray[np.float64]
 
-TRAIN_SHARE = 0.6  # of the rows; validation and test halve the rest
-ROWS_PER_CLASS = 5  # the fewest of which a 60/20/20 split gives every part one
 MAX_SEED = 2**32 - 1  # what numpy's legacy generator, which scikit-learn draws from, accepts
 CLUSTERS_PER_CLASS = 3  # several kinds of fraud: a straight line through the table is not enough
 # Half the spacing of the clusters, before scaling. Average precision on the test rows at the defaults, seeds
@@ -33,7 +32,7 @@ class Split:
     Attributes
     ----------
     inputs : ndarray of shape (n_samples, n_features), float64
-        One payment a row, C-contiguous. Every column is in standard deviations of the training rows.
+        One payment a row, C-contiguous. Every column of numbers is in standard deviations of the training rows.
     targets : ndarray of shape (n_samples,), float64
         1.0 for fraud, 0.0 for an honest payment.
     """
@@ -63,16 +62,32 @@ class FraudData:
     Attributes
     ----------
     train, validation, test : Split
-        60, 20 and 20 % of the rows, each with the same share of fraud. No row is in two of them.
+        60, 20 and 20 % of the rows. No row is in two of them.
     feature_names : tuple of str
-        ``("V1", "V2", ...)``, one name a column. Every column means the same kind of thing: an anonymous
-        score of a payment, standardised and therefore dimensionless. See `make_fraud`.
+        One name a column. ``("V1", "V2", ...)`` of `make_fraud`, where every column means the same kind of thing: an
+        anonymous score of a payment, standardised and therefore dimensionless.
+    notes : tuple of str
+        Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
+    warnings : tuple of str
+        What of a table is not used, and why.
     """
 
     train: Split
     validation: Split
     test: Split
     feature_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return len(self.feature_names)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows in all three parts together."""
+        return self.train.n_samples + self.validation.n_samples + self.test.n_samples
 
 
 def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: float = 0.02, seed: int = 0) -> FraudData:
@@ -118,17 +133,12 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
     """
     _refuse_bad_arguments(n_samples, n_features, fraud_rate, seed)
     raw, targets = _payments(n_samples, n_features, round(n_samples * fraud_rate), seed)
-    train, rest, train_targets, rest_targets = train_test_split(
-        raw, targets, train_size=TRAIN_SHARE, stratify=targets, random_state=seed
-    )
-    validation, test, validation_targets, test_targets = train_test_split(
-        rest, rest_targets, test_size=0.5, stratify=rest_targets, random_state=seed
-    )
-    scaler = StandardScaler().fit(train)
+    train, validation, test = at_random(targets, seed)
+    scaler = StandardScaler().fit(raw[train])
     return FraudData(
-        train=Split(_contiguous(scaler.transform(train)), train_targets),
-        validation=Split(_contiguous(scaler.transform(validation)), validation_targets),
-        test=Split(_contiguous(scaler.transform(test)), test_targets),
+        train=Split(_contiguous(scaler.transform(raw[train])), targets[train]),
+        validation=Split(_contiguous(scaler.transform(raw[validation])), targets[validation]),
+        test=Split(_contiguous(scaler.transform(raw[test])), targets[test]),
         feature_names=tuple(f"V{column}" for column in range(1, n_features + 1)),
     )
 
