@@ -1,5 +1,8 @@
 """Labelled tables to train on, each with the meaning and the unit of its columns."""
 
 from datasets.fraud import FraudData, Split, make_fraud
+from datasets.openml import fetch_table
+from datasets.prepared import prepare
+from datasets.table import read_table
 
-__all__ = ["FraudData", "Split", "make_fraud"]
+__all__ = ["FraudData", "Split", "fetch_table", "make_fraud", "prepare", "read_table"]

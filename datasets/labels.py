@@ -1,0 +1,68 @@
+"""Labels: a column of two values, turned into 1 for fraud and 0 for honest."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.wording import listed, shown
+
+if TYPE_CHECKING:
+    import pandas
+
+MEANT = ({"0", "1"}, {"false", "true"})  # pairs of labels that say themselves which of them is fraud
+FRAUD = {"1", "true"}
+
+
+def labels_of(column: "pandas.Series") -> tuple[NDArray[np.float64], str]:
+    """Tell frauds from honest rows.
+
+    Of 0 and 1 it is 1 that counts as fraud, of False and True it is True, and of two other values the rarer one.
+
+    Parameters
+    ----------
+    column : pandas.Series of shape (n_rows,)
+        Two different values, none missing.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_rows,), float64
+        1.0 for fraud, 0.0 for honest.
+    fraud : str
+        The value that counts as fraud.
+
+    Raises
+    ------
+    ValueError
+        If values are missing, if there are not exactly two, or if both are equally frequent and neither 0 and 1
+        nor False and True.
+    """
+    name, missing = shown(str(column.name)), column.isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"The target column {name!r} has missing values. Expected a label in every row. "
+            f"Received none in {missing.sum():,} rows, the first of them row {int(missing.argmax()) + 1:,}."
+        )
+    counts = column.value_counts()
+    counts = counts[counts > 0]
+    if len(counts) != 2:
+        raise ValueError(
+            f"The target column {name!r} is no label of two classes. Expected two different values. "
+            f"Received {len(counts):,}: {listed(map(in_words, counts.index[:1000]))}."
+        )
+    by_word = {in_words(value).lower(): value for value in counts.index}
+    if set(by_word) in MEANT:
+        fraud = next(by_word[word] for word in FRAUD if word in by_word)
+    elif counts.iloc[0] == counts.iloc[1]:
+        raise ValueError(
+            f"The target column {name!r} does not say which value is fraud. Expected 0 and 1, or one "
+            f"value that is rarer. Received {listed(map(in_words, counts.index))}, {counts.iloc[0]:,} rows each."
+        )
+    else:
+        fraud = counts.index[1]
+    return (column == fraud).to_numpy().astype(np.float64), in_words(fraud)
+
+
+def in_words(value: object) -> str:
+    """Give a label as it stands in the file: ``1``, not ``1.0``."""
+    return f"{value:.15g}" if isinstance(value, float | np.floating) else str(value)

@@ -1,0 +1,161 @@
+"""Prepare: split a table, and turn it into what a network takes, by what its training rows alone tell."""
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from datasets.features import MISSING, Features
+from datasets.fraud import FraudData, Split
+from datasets.labels import labels_of
+from datasets.memory import memory_for_tables, refuse_more
+from datasets.splits import PARTS, Rows, at_random, by_time
+from datasets.wording import listed, shown
+
+if TYPE_CHECKING:
+    import pandas
+
+COPIES = 3  # of the prepared rows that are held at once: the parts, and one of them on its way
+# Standard deviations from the training rows' mean. Squares beyond it overflow in float32, in which a network may train.
+FARTHEST = 1e18
+
+
+def prepare(
+    frame: "pandas.DataFrame",
+    target: str,
+    *,
+    split_by: str | None = None,
+    seed: int = 0,
+    name: str = "the table",
+    memory: int | None = None,
+) -> FraudData:
+    """Split a table and prepare it for a network.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame of shape (n_rows, n_columns)
+        As `read_table` gives it, or one of your own: numbers, truth values, texts, categories and dates.
+    target : str
+        Column of the labels. Of 0 and 1, 1 is fraud; of False and True, True; of two others, the rarer one.
+    split_by : str, optional
+        Column of numbers or dates. The oldest 60 % of the rows train, the next 20 % validate, and the newest 20 %
+        test; the column itself is no feature then, for no later value of it was ever seen in training. By default
+        the rows are split at random, each part with the same share of fraud.
+    seed : int, default=0
+        Of the split at random.
+    name : str, default="the table"
+        For messages.
+    memory : int, optional
+        Bytes that the prepared rows may take; half of what is free by default.
+
+    Returns
+    -------
+    FraudData
+        With `notes` on what was done. Numbers are standardised as ``(x - mean) / standard deviation``, after
+        missing ones were replaced by the median; each text is a column of its own, 1.0 where it stands and 0.0
+        elsewhere, missing ones among them, and a text that no training row holds is 0.0 everywhere. Mean,
+        deviation, median and texts are those of the training rows.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there or twice, if the labels are not two, if numbers are infinite, if a part has no
+        rows of one class, if no column is left to learn from, or if the prepared rows would not fit into memory.
+    """
+    _refuse_bad_columns(frame, target, split_by, name)
+    targets, fraud = labels_of(frame[target])
+    if split_by is None:
+        parts, how = at_random(targets, seed), "at random"
+    else:
+        parts, how = by_time(_times(frame[split_by]), targets), f"by {shown(split_by)}, which is no feature then"
+    features = Features.of(frame.drop(columns=[target] if split_by is None else [target, split_by]), parts[0])
+    if not features.columns:
+        raise ValueError(
+            f"{name} has no column to learn from. Expected one besides the target. Received {list(frame)}."
+        )
+    needed = len(frame) * features.width * np.dtype(np.float64).itemsize * COPIES
+    refuse_more(
+        needed, memory_for_tables() if memory is None else memory, f"{name} is, with {features.width:,} features,"
+    )
+    inputs, names = _transformed(features, parts)
+    splits = {part: Split(rows, targets[of]) for part, rows, of in zip(PARTS, inputs, parts, strict=True)}
+    n_fraud = int(targets.sum())
+    notes = (
+        f"{name}: {len(frame):,} rows, of which {n_fraud:,} ({n_fraud / len(frame):.3%}) are fraud: "
+        f"{shown(target)} = {shown(fraud)}",
+        f"split {how}",
+        *features.notes(),
+    )
+    return FraudData(**splits, feature_names=names, notes=notes, warnings=tuple(features.dropped_in_words()))
+
+
+def _refuse_bad_columns(frame: "pandas.DataFrame", target: str, split_by: str | None, name: str) -> None:
+    columns = [str(column) for column in frame.columns]
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise ValueError(f"{name} has two columns of one name. Expected every name once. Received {shown(twice[0])!r}.")
+    for wanted in (target, split_by):
+        if wanted is not None and wanted not in columns:
+            lower = {column.lower(): column for column in columns}
+            close = difflib.get_close_matches(wanted.lower(), lower, n=1)
+            meant = f", perhaps {shown(lower[close[0]])!r}" if close else ""
+            raise ValueError(
+                f"{name} has no column {shown(wanted)!r}. Expected one of its {len(columns):,} columns{meant}: "
+                f"{listed(columns)}. Received {shown(wanted)!r}."
+            )
+    if target == split_by:
+        raise ValueError(
+            f"The target cannot split the rows. Expected another column. Received {shown(target)!r} for both."
+        )
+
+
+def _times(column: "pandas.Series") -> NDArray[np.generic]:
+    import pandas as pd
+
+    times = column
+    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)):
+        times = pd.to_datetime(column.astype(object), format="ISO8601", errors="coerce", utc=True)
+    bad = times.isna().to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"The column {shown(str(column.name))!r} cannot split the rows by time. Expected a number or an ISO 8601 "
+            f"date in every row. Received {shown(str(column.iloc[row]), 40)!r} in row {row + 1:,}."
+        )
+    return np.asarray(times.to_numpy(dtype="float64" if pd.api.types.is_numeric_dtype(times) else "datetime64[ns]"))
+
+
+def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[list[Any], tuple[str, ...]]:
+    numbers, texts = features.numbers, features.texts
+    transformer = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, feature_name_combiner=_pair), texts),
+        ],
+        verbose_feature_names_out=False,
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        transformer.fit(features.rows(parts[0]))
+        inputs = [np.ascontiguousarray(transformer.transform(features.rows(part)), dtype=np.float64) for part in parts]
+    names = tuple(map(str, transformer.get_feature_names_out()))
+    for rows in inputs:
+        with np.errstate(invalid="ignore"):
+            far = ~(np.abs(rows) < FARTHEST).all(axis=0)
+        if far.any():
+            raise ValueError(
+                f"The column {shown(names[int(far.argmax())])!r} cannot be standardised. Expected values within "
+                f"{FARTHEST:g} standard deviations of the training rows' mean. Received some beyond."
+            )
+    return inputs, names
+
+
+def _pair(column: object, text: object) -> str:
+    return f"{column}={text}"
+
+
+__all__ = ["MISSING", "prepare"]
