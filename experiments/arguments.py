@@ -7,8 +7,9 @@ from functools import partial
 from typing import NoReturn
 
 from datasets.fraud import MAX_SEED
+from datasets.table_file import ENDINGS
 from experiments.option_types import LIST_BUGS, bug, integer, number, one_of, path, positive
-from experiments.settings import Settings, UsageError
+from experiments.settings import SYNTHETIC, Settings, UsageError
 
 LEARNING_RATES = {"adam": 5e-3, "sgd": 3e-2}  # average precision 0.89 to 0.96 at the other defaults, seeds 0 to 2
 MOMENTUM = 0.9  # of SGD
@@ -33,6 +34,8 @@ examples:
       check every iteration, along one random direction each
   python -m experiments.fraud --check-dropout frozen --terms
       check dropout's own backward too, and each term of the loss apart
+  python -m experiments.fraud --data creditcard.csv --target Class --split-by Time
+      a table of your own: CSV or Parquet, plain or gzip-compressed
   python -m experiments.fraud --out runs/first
       keep history, metrics, proof and parameters
   python -m experiments.fraud --out runs/first --resume
@@ -73,6 +76,7 @@ def parse(argv: Sequence[str]) -> Settings:
     if options["checkpoint_every"] is None:
         options["checkpoint_every"] = CHECKPOINT_EVERY if options["out"] else 0
     settings = Settings(**options, argv=list(argv))
+    _refuse_two_tables(settings, argv)
     if settings.bug_after and not settings.bug:
         raise UsageError(
             f"--bug-after has no mistake to delay. Expected --bug NAME too. Received {settings.bug_after}."
@@ -85,6 +89,23 @@ def parse(argv: Sequence[str]) -> Settings:
     if settings.overwrite and settings.resume:
         raise UsageError("--overwrite and --resume exclude each other. Expected one of them. Received both.")
     return settings
+
+
+def _refuse_two_tables(settings: Settings, argv: Sequence[str]) -> None:
+    given = {word.partition("=")[0] for word in argv}
+    if settings.data is None:
+        for option, value in (("--target", settings.target), ("--split-by", settings.split_by)):
+            if value is not None:
+                raise UsageError(
+                    f"{option} has no table to name a column of. Expected --data FILE too. Received {value!r}."
+                )
+        return
+    if settings.target is None:
+        raise UsageError("--data needs to know the labels. Expected --target COLUMN too. Received none.")
+    for name in SYNTHETIC:
+        option = f"--{name.replace('_', '-')}"
+        if option in given:
+            raise UsageError(f"{option} is of the synthetic table. Expected no such option with --data. Received both.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,7 +131,14 @@ def _data_and_network(parser: argparse.ArgumentParser) -> None:
     add("--samples", integer(1, 10**9), 20_000, "N", "payments: 60 %% to train, 20 %% to validate, 20 %% to test")
     add("--features", integer(2, 10**6), 30, "N", "columns")
     add("--fraud-rate", share, 0.02, "X", "share of fraud")
-    add("--seed", integer(0, MAX_SEED), 0, "N", "of the table, the training and the check")
+    add("--seed", integer(0, MAX_SEED), 0, "N", "of the table or its split, the training and the check")
+    group = parser.add_argument_group("data, a table of your own instead")
+    where = f"a file ending in {ENDINGS}, or openml:NAME; numbers, texts and gaps are made fit for the network"
+    group.add_argument("--data", type=path, metavar="FILE", help=where)
+    labels = "column of two values: 1, True, or else the rarer one is fraud"
+    group.add_argument("--target", metavar="COLUMN", help=labels)
+    times = "train on the oldest 60 %%, test on the newest 20 %%, and leave this column out of the features"
+    group.add_argument("--split-by", metavar="COLUMN", help=times)
     group = parser.add_argument_group("network")
     add = partial(_add, group.add_argument)
     depth = "widths of the hidden layers, any number of them (16 8)"

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from platform import python_version
 
 import numpy as np
@@ -15,9 +14,10 @@ import sklearn
 
 from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
 from checks.proof import Proof
-from datasets import FraudData, make_fraud
+from datasets import FraudData
 from experiments.arguments import parse
 from experiments.bugs import BUGS, EXERCISE
+from experiments.data import data_of
 from experiments.option_types import LIST_BUGS
 from experiments.parts import check_of, network_of, optimizer_of
 from experiments.results import Results, measured, results
@@ -83,8 +83,8 @@ def run(settings: Settings) -> int:
     if settings.out is not None:
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)
     try:
-        data = make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
-        network, first = network_of(settings)
+        data = data_of(settings)
+        network, first = network_of(settings, data.n_features)
     except ValueError as error:
         raise UsageError(str(error)) from error
     np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
@@ -112,7 +112,7 @@ def run(settings: Settings) -> int:
                 snapshot = latest_checkpoint(folder.path, trainer.history_path)
             if folder is not None:
                 versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-                folder.write_json("settings.json", asdict(settings) | {"versions": versions})
+                folder.write_json("settings.json", settings.to_dict() | {"versions": versions})
             return _train(settings, data, trainer, check, folder, snapshot)
 
 
@@ -185,7 +185,11 @@ def _began(trainer: Trainer) -> bool:
 def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: Snapshot | None) -> None:
     asked, network = settings, trainer.network
     rows = [f"{split.n_samples:,}" for split in (data.train, data.validation, data.test)]
-    logger.info("%s payments: %s to train, %s to validate, %s to test", f"{asked.samples:,}", *rows)
+    for note in data.notes:
+        logger.info("%s", note)
+    for warning in data.warnings:
+        logger.warning("%s", warning)
+    logger.info("%s payments: %s to train, %s to validate, %s to test", f"{data.n_samples:,}", *rows)
     sizes, regularised = "-".join(map(str, network.layer_sizes)), f"dropout {asked.dropout:g}, l2 {asked.l2:g}"
     logger.info("%s %s network, %d parameters, %s", sizes, asked.activation, network.n_parameters, regularised)
     how = f"{asked.optimizer}, learning rate {asked.learning_rate:g}, batches of {asked.batch_size}, {asked.dtype}"

@@ -67,7 +67,7 @@ def bug(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """Read a path; the empty one would be the current folder."""
+    """Read the path of a file or folder; the empty one would be the current folder."""
     if not text:
-        raise argparse.ArgumentTypeError("invalid value. Expected the path of a folder. Received ''.")
+        raise argparse.ArgumentTypeError("invalid value. Expected a path. Received ''.")
     return text

@@ -9,7 +9,7 @@ from experiments.settings import Settings
 from trainer import SGD, Adam, Callback, Network, Optimizer
 
 
-def network_of(settings: Settings) -> tuple[Network, list[Callback]]:
+def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callback]]:
     """Build the network, with the mistake that is to be planted, and the callbacks that switch it on.
 
     Raises
@@ -18,7 +18,7 @@ def network_of(settings: Settings) -> tuple[Network, list[Callback]]:
         If the mistake is none in this network.
     """
     network = Network(
-        (settings.features, *settings.hidden, 1),
+        (n_features, *settings.hidden, 1),
         activation=settings.activation,
         dropout=settings.dropout,
         l2=settings.l2,

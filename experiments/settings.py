@@ -1,7 +1,9 @@
 """Settings: everything the main job was asked to do; what `settings.json` holds."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+SYNTHETIC = ("samples", "features", "fraud_rate")  # what only the synthetic table is made from
 
 
 class UsageError(ValueError):
@@ -14,8 +16,14 @@ class Settings:
 
     Attributes
     ----------
-    samples, features, fraud_rate, seed
-        Of the table; the seed also of the training and of the check. See `datasets.make_fraud`.
+    samples, features, fraud_rate
+        Of the synthetic table, which is made where `data` is None. See `datasets.make_fraud`.
+    data : str or None
+        Path of a table, or ``"openml:"`` and the name or number of one. See `datasets.read_table`.
+    target, split_by : str or None
+        Columns of that table. See `datasets.prepare`.
+    seed
+        Of the table or its split, of the training and of the check.
     hidden : list of int
         Widths of the hidden layers.
     activation, dropout, l2, positive_weight
@@ -43,6 +51,9 @@ class Settings:
     samples: int
     features: int
     fraud_rate: float
+    data: str | None
+    target: str | None
+    split_by: str | None
     seed: int
     hidden: list[int]
     activation: Literal["relu", "tanh"]
@@ -71,3 +82,7 @@ class Settings:
     overwrite: bool
     quiet: bool
     argv: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as `settings.json` holds them: without those of a table that was not made."""
+        return {name: value for name, value in asdict(self).items() if self.data is None or name not in SYNTHETIC}

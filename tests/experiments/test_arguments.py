@@ -45,6 +45,7 @@ Captured = pytest.CaptureFixture[str]
         ),
         *("--threshold -1e-7", "--step nan", "--on-failure ignore", "--bug dW9", "--bug-after 3"),
         *("--bug dW2 --bug-after -1", "--bug dW2 --hidden"),
+        *("--target Class", "--split-by Time"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(options: str, tmp_path: Path, capsys: Captured) -> None:

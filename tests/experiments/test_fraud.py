@@ -136,7 +136,7 @@ def test_an_end_before_the_training_is_one_line_and_leaves_nothing(
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(fraud, "make_fraud", fail)
+    monkeypatch.setattr(fraud, "data_of", fail)
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == code
     shown = capsys.readouterr().err
     assert words in shown

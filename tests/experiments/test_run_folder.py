@@ -122,7 +122,9 @@ def test_a_halt_keeps_the_parameters_from_before_the_suspect_update(tmp_path: Pa
     main([*SMALL, "--bug", "dW2", "--bug-after", "5", "--out", str(tmp_path)])
     settings = parse(SMALL)
     data = make_fraud(1000, 9).train
-    trainer = Trainer(network_of(settings)[0], optimizer=Adam(5e-3), batch_size=64, callbacks=[StopBeforeUpdateFive()])
+    trainer = Trainer(
+        network_of(settings, 9)[0], optimizer=Adam(5e-3), batch_size=64, callbacks=[StopBeforeUpdateFive()]
+    )
     trainer.fit(data.inputs, data.targets)
     kept = np.load(tmp_path / "parameters.npz")
     assert list(kept) == list(trainer.parameters)
