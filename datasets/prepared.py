@@ -10,7 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from datasets.features import MISSING, Features
+from datasets.features import Features
 from datasets.fraud import FraudData, Split
 from datasets.labels import labels_of
 from datasets.memory import memory_for_tables, refuse_more
@@ -156,6 +156,3 @@ def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[li
 
 def _pair(column: object, text: object) -> str:
     return f"{column}={text}"
-
-
-__all__ = ["MISSING", "prepare"]

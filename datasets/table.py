@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from datasets.csv_text import BLOCK, CSVText, header_of
 from datasets.memory import in_units, memory_for_tables, refuse_more
 from datasets.table_file import TableFile
@@ -167,12 +165,10 @@ def _plain(column: Any, name: str, file: str) -> "pandas.Series":
 
 
 def _numbers_or_texts(column: Any) -> "pandas.Series":
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    in_csv = not pa.types.is_dictionary(column.type)
-    if in_csv:
+    if not pa.types.is_dictionary(column.type):
         text = pc.utf8_trim_whitespace(column)
         text = pc.if_else(pc.equal(text, ""), None, text)
         try:
@@ -180,9 +176,6 @@ def _numbers_or_texts(column: Any) -> "pandas.Series":
         except pa.ArrowInvalid:  # one of them is no number
             column = text.dictionary_encode()
     texts = column.to_pandas()
-    numbers = pd.to_numeric(pd.Series(list(texts.cat.categories), dtype=object), errors="coerce")
-    if in_csv and not numbers.isna().any():  # as pandas reads them: +1.5, 0001
-        return pd.Series(np.append(numbers.to_numpy(dtype="float64"), np.nan)[texts.cat.codes], copy=False)
     return texts.cat.rename_categories(texts.cat.categories.astype(str))
 
 

@@ -165,3 +165,10 @@ def test_a_table_from_which_nothing_can_be_learned_is_refused(columns: dict, opt
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two columns of one name"):
         prepare(pd.concat([table(), table()], axis=1), "Class")
+
+
+def test_a_column_of_one_value_in_the_training_rows_is_left_out_whatever_comes_later() -> None:
+    late = np.where(np.arange(N) < 200, 1.0, np.arange(N))
+    data = prepare(table(Time=np.arange(N), Late=late), "Class", split_by="Time")
+    assert data.feature_names == ("V1", "V2")
+    assert "left out: Late: one value" in data.warnings[0]
