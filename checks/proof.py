@@ -13,7 +13,7 @@ from checks.report import GradientReport
 from checks.row_set import RowSet
 from checks.verdict import Verdict
 
-MOST_KEPT = 20  # failures and undecided tensors that are kept one by one; of further ones only the number
+MOST_KEPT = 20  # failures, undecided tensors and notes; what comes later is counted (notes are not)
 
 
 @dataclass
@@ -101,7 +101,8 @@ class Proof:
         self.passed += report.verdict is Verdict.PASS
         self.seconds += report.seconds
         self.kinks += report.kinks
-        self.notes.update(report.notes)
+        if len(self.notes) < MOST_KEPT:
+            self.notes.update(report.notes)
         self.terms = list(report.terms)
         self.rows.add(exercised.rows)
         self.positive_rows.add(exercised.positive_rows)

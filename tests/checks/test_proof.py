@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,6 +237,14 @@ def test_it_stays_as_large_as_it_is_however_many_checks_are_added(kind):
     if kind == "undecided":
         assert data["undecided_counts"] == {"W: not exercised": 2_000}
         assert "Left UNDECIDED: W: not exercised (2000 ×)" in str(proof)
+
+
+def test_of_notes_that_differ_from_check_to_check_the_first_are_kept():
+    proof = Proof()
+    for number in range(100):
+        report = replace(failing_report(), notes=(f"the complex step reads {number}",))
+        proof.add(number, report, Exercised([0], [], 1, 1))
+    assert proof.notes == {f"the complex step reads {number}" for number in range(20)}
 
 
 def test_it_comes_back_from_its_state_and_goes_on():
