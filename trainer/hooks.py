@@ -61,7 +61,8 @@ class Hooks:
         reason = state.stop_reason
         state.outcome = "completed" if reason is None else "stopped"
         if error is not None:
-            state.outcome, reason = _outcome(error), f"{type(error).__name__}: {error}"
+            first_line = str(error).partition("\n")[0]  # a report may follow, which is kept elsewhere
+            state.outcome, reason = _outcome(error), f"{type(error).__name__}: {first_line}"
         state.row = {"event": "end", "outcome": state.outcome, "reason": reason, "iteration": state.iteration}
         failures: list[BaseException] = []
         for callback in self._begun:
