@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from checks.power import rounding_floor
 from checks.report import GradientReport
 
 
@@ -15,6 +16,7 @@ def logged_row(report: GradientReport) -> dict[str, Any]:
         "cause": report.cause.value,
         "parameters_checked": report.n_parameters,
         "kinks": report.kinks,
+        "rounding": rounding_floor(report),
         "evaluations": report.evaluations,
         "milliseconds": 1e3 * report.seconds,
     }

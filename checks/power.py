@@ -1,10 +1,15 @@
-"""The power of a pass: how large an error can hide from random directions."""
+"""The power of a pass: how large an error can hide from random directions, or behind rounding."""
 
 import math
+import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from checks.layout import Array
+
+if TYPE_CHECKING:
+    from checks.report import GradientReport
 
 #: Probability with which an error is excluded.
 CONFIDENCE = 0.99
@@ -60,3 +65,18 @@ def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
 def reading_below(probability: float) -> float:
     """Give what an error of norm 1 reads more than, along a direction of reach 1, but for this probability."""
     return probability / (2.0 * DENSITY)
+
+
+def rounding_floor(report: "GradientReport") -> float:
+    """Estimate the relative difference that rounding alone leaves where the gradient is right.
+
+    Two losses, each rounded to ``eps·|J|``, divided by two steps: about ``eps·|J| / step`` in each of n slopes, against
+    twice the gradient's norm. The complex step subtracts nothing and rounds like ``eps`` itself. NaN where the loss or
+    the gradient is not finite, or zero.
+    """
+    eps = sys.float_info.epsilon
+    if report.derivative == "complex":
+        return eps
+    norm = math.hypot(*(tensor.gradient_norm for tensor in report.tensors.values()))
+    error = eps * abs(report.loss) / report.step * math.sqrt(report.n_parameters)
+    return max(eps, error / (2.0 * norm)) if norm > 0.0 and math.isfinite(error) else math.nan

@@ -234,6 +234,18 @@ class GradientReport:
         """Give the check in one line, for a log."""
         return summary(self)
 
+    def plot(self, **options: Any) -> Any:
+        """Draw every tensor as a heat map; see `checks.plot.plot`. Needs matplotlib, the extra ``report``."""
+        from checks.plot import plot
+
+        return plot(self, **options)
+
+    def _repr_html_(self) -> str:
+        """Give a table for a notebook."""
+        from checks.html import table as html
+
+        return html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain data for JSON."""
         return to_dict(self)

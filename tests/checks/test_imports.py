@@ -10,7 +10,12 @@ import pytest
 import checks
 
 #: What single files may import beyond numpy: an extra, and what scikit-learn brings along.
-EXTRAS = {"torch.py": {"torch"}, "torch_twin.py": {"torch"}, "processes.py": {"joblib", "threadpoolctl"}}
+EXTRAS = {
+    "torch.py": {"torch"},
+    "torch_twin.py": {"torch"},
+    "processes.py": {"joblib", "threadpoolctl"},
+    "plot.py": {"matplotlib"},
+}
 
 #: What single files may import of the trainer: the callback the hooks, and the file of a violation the container that
 #: checkpoints use as well. It belongs to the callback, and a check without a training run never loads it.
