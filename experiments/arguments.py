@@ -37,7 +37,7 @@ examples:
   python -m experiments.fraud --data creditcard.csv --target Class --split-by Time
       a table of your own: CSV or Parquet, plain or gzip-compressed
   python -m experiments.fraud --out runs/first
-      keep history, metrics, proof and parameters
+      keep history, metrics, proof and parameters, and report.html to look at
   python -m experiments.fraud --out runs/first --resume
       go on with that run, wherever it was interrupted or killed
 
@@ -189,11 +189,10 @@ def _mistakes_and_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--bug", type=bug, metavar="NAME", help=names)
     _add(group.add_argument, "--bug-after", integer(0), 0, "N", "iteration at which the mistake begins")
     group = parser.add_argument_group("output")
-    kept = (
-        "keep run.json, settings.json, history.jsonl, metrics.json, proof.json, parameters.npz, log.txt and checkpoints"
-    )
-    halted = "after a halt also report.json and violation-NNNNNN.npz"
-    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept} there; {halted}")
+    kept = "keep settings, history, metrics, proof, parameters, the last check, log.txt and checkpoints there"
+    halted = "after a halt also violation-NNNNNN.npz"
+    pages = "with matplotlib and jinja2 installed report.html, a page for the browser"
+    group.add_argument("--out", type=path, metavar="DIR", help=f"{kept}; {halted}; {pages}")
     often = f"save what --resume needs at iterations N, 2N, …; 0 for never ({CHECKPOINT_EVERY})"
     group.add_argument("--checkpoint-every", type=integer(0), metavar="N", help=often)
     going_on = "go on with the run that DIR holds, as if it had never been interrupted; begin it if there is none"

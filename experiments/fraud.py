@@ -17,9 +17,11 @@ from checks.proof import Proof
 from datasets import FraudData
 from experiments.arguments import parse
 from experiments.bugs import BUGS, EXERCISE
+from experiments.curve import curve
 from experiments.data import data_of
 from experiments.option_types import LIST_BUGS
 from experiments.parts import check_of, network_of, optimizer_of
+from experiments.report import add_page
 from experiments.results import Results, measured, results
 from experiments.resuming import resumed
 from experiments.run_folder import RunFolder
@@ -138,7 +140,8 @@ def _train(
     seconds = time.perf_counter() - started
     proof = Proof() if check is None else check.proof
     in_order = trainer.outcome in ("completed", "stopped")
-    test = measured(trainer.predict_proba(data.test.inputs), data.test.targets) if in_order else None
+    rated = trainer.predict_proba(data.test.inputs) if in_order else None
+    test = None if rated is None else measured(rated, data.test.targets)
     found = results(trainer, proof, seconds, test)
     failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
     if failed is not None and found.outcome in ("halted", "stopped"):
@@ -147,7 +150,9 @@ def _train(
     if in_order:
         show(found.in_words(data.test, proof))
     if folder is not None:
-        _keep(folder, trainer, found, proof, failed)
+        checked = None if check is None else check.report
+        _keep(folder, trainer, found, proof, checked)
+        add_page(folder, checked, None if test is None or rated is None else curve(rated, data.test.targets))
     if found.outcome == "failed":
         raise UsageError(
             "the training diverged. Expected settings under which the network's outputs stay finite. "
@@ -160,14 +165,14 @@ def _train(
     return DONE if found.outcome == "completed" else HALTED
 
 
-def _keep(folder: RunFolder, trainer: Trainer, found: Results, proof: Proof, failed: GradientReport | None) -> None:
+def _keep(folder: RunFolder, trainer: Trainer, found: Results, proof: Proof, checked: GradientReport | None) -> None:
     """Write what the run leaves; how it ended comes last, when all the rest is there."""
     folder.write_json("metrics.json", found.to_dict())
     folder.write_json("proof.json", proof.to_dict())
     folder.write_arrays("parameters.npz", trainer.parameters)
-    if failed is not None:
-        folder.write_json("report.json", failed.to_dict())
-    report = None if failed is None else "report.json"
+    if checked is not None:
+        folder.write_json("report.json", checked.to_dict())
+    report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
     folder.end(found.outcome, found.reason, iterations=found.iterations, report=report)
 
 

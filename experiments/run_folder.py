@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.settings import UsageError
 from trainer.durable import UNFINISHED, replace_file
 from trainer.json_rows import finite, plain
-from trainer.parameters import Array
 
 STATE = "run.json"
 LARGEST = 2**24  # bytes of a JSON file that is read back
@@ -47,7 +47,10 @@ class RunFolder:
     history = "history.jsonl"
     log = "log.txt"
     lock = "lock"
-    files = (STATE, "settings.json", history, "metrics.json", "proof.json", "report.json", "parameters.npz", log)
+    files = (
+        *(STATE, "settings.json", history, "metrics.json", "proof.json", "report.json", "parameters.npz", log),
+        *("check.npz", "curve.json", "report.html"),  # for the page, and the page
+    )
     findings = "violation-*.npz"
     patterns = ("checkpoint-*.npz", findings, f"*{UNFINISHED}")
 
@@ -133,7 +136,7 @@ class RunFolder:
         text = json.dumps(finite(plain(data)), indent=2, allow_nan=False) + "\n"
         replace_file(self / name, lambda file: file.write(text.encode()))
 
-    def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> None:
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write named arrays, for `numpy.load`."""
         replace_file(self / name, lambda file: np.savez(file, allow_pickle=False, **arrays))
 

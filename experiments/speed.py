@@ -4,7 +4,7 @@ python -m experiments.speed --quick                    # under a minute
 python -m experiments.speed --json FILE --plot FILE    # the whole table, some minutes
 
 Every figure is the median of ratios of neighbouring runs, the contestants taking turns. torch and jax are extras
-(`peers`), matplotlib is one (`plot`); rows that need what is not installed are absent.
+(`peers`), matplotlib is one (`report`); rows that need what is not installed are absent.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if file is not None and not file.resolve().parent.is_dir():
             parser.error(f"{file} is not in a folder. Expected an existing folder. Received {file.parent}.")
     if arguments.plot is not None and not find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib. Expected `pip install backproof[plot]`. Received no matplotlib.")
+        parser.error("--plot needs matplotlib. Expected `pip install backproof[report]`. Received no matplotlib.")
     if arguments.threads < 1:
         parser.error(f"--threads is out of range. Expected at least 1. Received {arguments.threads}.")
     started = time.perf_counter()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from trainer import Adam, Callback, History, Trainer, TrainState
 
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
 N_CHECKS = 4  # in 20 iterations
-KEPT = {"settings.json", "history.jsonl", "metrics.json", "proof.json", "parameters.npz", "log.txt", "run.json", "lock"}
+PAGE = {"report.html"} if find_spec("matplotlib") and find_spec("jinja2") else set()
+BEGUN = {"settings.json", "history.jsonl", "metrics.json", "proof.json", "parameters.npz", "log.txt"} | PAGE
+BEGUN |= {"run.json", "lock"}
+CHECKED = BEGUN | {"report.json", "check.npz"}
+KEPT = CHECKED | {"curve.json"}
 Captured = pytest.CaptureFixture[str]
 
 
@@ -82,7 +87,10 @@ def test_an_earlier_run_is_replaced_only_on_request(tmp_path: Path, capsys: Capt
     assert "already holds a run" in capsys.readouterr().err
     assert (tmp_path / "metrics.json").read_bytes() == before
     assert main([*SMALL, "--out", str(tmp_path), "--overwrite"]) == 0
-    assert names(tmp_path) == KEPT | {"notes.txt"}  # no report.json and no violation left of the halt
+    assert names(tmp_path) == KEPT | {"notes.txt"}
+    assert load(tmp_path / "report.json")["verdict"] == "PASS"  # none left of the halt
+    assert main([*SMALL, "--check-every", "0", "--out", str(tmp_path), "--overwrite"]) == 0
+    assert names(tmp_path) == BEGUN | {"curve.json", "notes.txt"}
 
 
 def test_a_violation_alone_is_an_earlier_run(tmp_path: Path, capsys: Captured) -> None:
@@ -108,7 +116,7 @@ def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch
 
 def test_a_halt_leaves_everything_but_invented_metrics(tmp_path: Path) -> None:
     main([*SMALL, "--bug", "dW2", "--out", str(tmp_path)])
-    assert names(tmp_path) == KEPT | {"report.json", "violation-000005.npz"}
+    assert names(tmp_path) == CHECKED | {"violation-000005.npz"}
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["outcome"], metrics["test"], metrics["checks_failed"]) == ("halted", None, 1)
     assert load(tmp_path / "proof.json")["failures"][0]["tensor"] == "W2"
@@ -140,7 +148,7 @@ def test_an_interrupted_run_keeps_what_it_achieved(
     assert shown.out == ""
     kept = f"Interrupted after 6 iterations. What was achieved until then is in {tmp_path}; --resume goes on."
     assert shown.err.splitlines()[-1] == kept
-    assert names(tmp_path) == KEPT
+    assert names(tmp_path) == CHECKED
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["outcome"], metrics["iterations"], metrics["test"]) == ("interrupted", 6, None)
     assert load(tmp_path / "proof.json")["last_iteration"] == 5

@@ -158,7 +158,7 @@ def test_a_plot_without_matplotlib_is_refused_at_once(tmp_path, capsys):
 
 
 def test_the_plot_shows_every_curve(tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
     from experiments import plot
 
     points = [growth.Point(n, {"backproof": 1e-6 * n, "torch": 1e-5 * n}) for n in (100, 1_000)]

@@ -1,0 +1,42 @@
+"""Run folders of the main job, made once for all tests that only read them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.fraud import main
+
+SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+RUNS = {
+    "completed": [],
+    "halted": ["--bug", "dW2", "--bug-after", "6"],
+    "along": ["--coverage", "directions", "--bug", "sign"],
+    "unchecked": ["--check-every", "0"],
+    "deep": ["--hidden", "17", "13", "7", "5", "3"],
+    "failing": ["--on-failure", "log", "--bug", "dW2", "--terms"],
+}
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give a function: the folder of a run, by its name in `RUNS`; to be read and not written."""
+    root = tmp_path_factory.mktemp("runs")
+
+    def folder(name: str) -> Path:
+        if not (root / name).exists():
+            main([*SMALL, *RUNS[name], "--quiet", "--out", str(root / name)])
+        return root / name
+
+    return folder
+
+
+@pytest.fixture
+def own(kept: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Give a function: a copy of the folder of a run, to be spoilt."""
+
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(kept(name), tmp_path / name))
+
+    return copied
