@@ -12,6 +12,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from trainer.json_rows import Row, line_of, plain, row_of
+from trainer.table import table
 
 LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
 BLOCK = 2**20  # bytes read at a time
@@ -81,6 +82,26 @@ class History:
     def column(self, name: str) -> list[Any]:
         """Return the values of one key, over the rows that have it."""
         return [row[name] for row in self if name in row]
+
+    def to_dataframe(self) -> Any:
+        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                f"to_dataframe needs pandas. Expected it installed, as by pip install pandas. Received {error}."
+            ) from error
+        return pandas.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        """Give a table for a notebook."""
+        return table(self)
 
     def close(self) -> None:
         """Close the file, if there is one; the rows stay readable."""
