@@ -1,10 +1,7 @@
 """Pictures of one run, drawn with matplotlib as SVG: text stays text, and colours follow the page they stand on."""
 
-import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import numpy as np
 from checks import Verdict
 from checks.plot import PALETTE, plot, shortened
 from experiments.record import Check, Record
+from experiments.svg import svg
 from trainer.parameters import Array
 
 WIDE, NARROW = 720.0, 343.0  # points across: a column of text, and a phone of 375 less its margins
@@ -21,29 +19,6 @@ MARKS = 300  # checks that are marked one by one; of the passing ones only some 
 HUGE = 1e100  # a loss beyond that is left out, as infinity is
 LEAST = 1e-17  # where a difference of zero is drawn on an axis of logarithms
 MARK = {Verdict.PASS: ("o", "blue", 4.5), Verdict.UNDECIDED: ("D", "open", 6.0), Verdict.FAIL: ("X", "fail", 9.0)}
-STYLE = {
-    "svg.fonttype": "none",
-    "image.composite_image": False,
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "text.color": PALETTE["ink"],
-    "axes.edgecolor": PALETTE["line"],
-    "axes.linewidth": 0.8,
-    "axes.labelcolor": PALETTE["soft"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": PALETTE["line"],
-    "grid.linewidth": 0.5,
-    "xtick.color": PALETTE["soft"],
-    "ytick.color": PALETTE["soft"],
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "ytick.minor.size": 0.0,
-    "axes.formatter.use_mathtext": False,
-}
 
 
 @dataclass(frozen=True)
@@ -138,44 +113,7 @@ def precision_recall(record: Record) -> Picture | None:
 
 
 def _picture(name: str, alt: str, draw: Callable[[Any, float], object]) -> Picture:
-    return Picture(name, alt, *(svg(draw, f"{name}-{int(width)}", width) for width in (WIDE, NARROW)))
-
-
-def svg(draw: Callable[[Any, float], object], prefix: str, width: float) -> str:
-    """Draw into a figure and give it as one SVG element, to stand in a page of HTML or alone.
-
-    Parameters
-    ----------
-    draw : callable
-        Takes a figure and its width in points.
-    prefix : str
-        What all ids in it begin with, so that several pictures can share a page.
-    width : float
-        In points.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE | {"svg.hashsalt": prefix}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of a name; the browser has fonts of its own
-        figure = Figure(figsize=(width / 72.0, HEIGHT.get(width, HEIGHT[WIDE]) / 72.0))
-        draw(figure, width)
-        file = StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = text.replace("*{stroke-linejoin: round; stroke-linecap: butt}", "")  # would rule the whole page
-    text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf"<svg \1 {NAMESPACES}>", text)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", text)
-    text = re.sub(r'(?<=href="#)|(?<=url\(#)', f"{prefix}-", text)
-    for colour, value in PALETTE.items():
-        text = text.replace(value, f"var(--{colour}, {value})")
-    return text
-
-
-NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true"'
+    return Picture(name, alt, *(svg(draw, f"{name}-{int(width)}", width, HEIGHT[width]) for width in (WIDE, NARROW)))
 
 
 def _axes(figure: Any, width: float) -> Any:
