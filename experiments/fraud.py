@@ -151,7 +151,8 @@ def _train(
         show(found.in_words(data.test, proof))
     if folder is not None:
         checked = None if check is None else check.report
-        _keep(folder, trainer, found, proof, checked)
+        violation = None if check is None or check.violation is None else check.violation.name
+        _keep(folder, trainer, found, proof, checked, violation)
         add_page(folder, checked, None if test is None or rated is None else curve(rated, data.test.targets))
     if found.outcome == "failed":
         raise UsageError(
@@ -165,7 +166,14 @@ def _train(
     return DONE if found.outcome == "completed" else HALTED
 
 
-def _keep(folder: RunFolder, trainer: Trainer, found: Results, proof: Proof, checked: GradientReport | None) -> None:
+def _keep(
+    folder: RunFolder,
+    trainer: Trainer,
+    found: Results,
+    proof: Proof,
+    checked: GradientReport | None,
+    violation: str | None,
+) -> None:
     """Write what the run leaves; how it ended comes last, when all the rest is there."""
     folder.write_json("metrics.json", found.to_dict())
     folder.write_json("proof.json", proof.to_dict())
@@ -173,7 +181,7 @@ def _keep(folder: RunFolder, trainer: Trainer, found: Results, proof: Proof, che
     if checked is not None:
         folder.write_json("report.json", checked.to_dict())
     report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
-    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report)
+    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report, violation=violation)
 
 
 def _signalled(error: KeyboardInterrupt) -> int:

@@ -135,6 +135,8 @@ def test_a_halted_run_resumed_halts_again(tmp_path: Path, capsys: Captured) -> N
     assert main([*options, "--out", str(tmp_path)]) == 1
     state = load(tmp_path / "run.json")
     assert (state["outcome"], state["report"]) == ("halted", "report.json")
+    assert (tmp_path / state["violation"]).exists()
+    assert state["reason"] == "TrainingHaltedByCheck: Training halted at iteration 20."
     first = capsys.readouterr().err
     assert main(["--resume", "--quiet", "--out", str(tmp_path)]) == 1
     assert "Training halted at iteration 20." in first
