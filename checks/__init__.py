@@ -2,7 +2,8 @@
 
 from checks.callback import GradientCheck
 from checks.check import GradientCheckError, assert_gradients, check_gradients
-from checks.report import GradientReport, TensorReport, relative_difference
+from checks.difference import relative_difference
+from checks.report import GradientReport, TensorReport
 from checks.slopes import numerical_gradient
 from checks.verdict import Cause, Verdict
 

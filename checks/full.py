@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from checks.difference import relative_difference
 from checks.examination import confirm_complex, examine
 from checks.ladder import Finding
 from checks.layout import Array
@@ -9,7 +10,7 @@ from checks.mistake import Measured
 from checks.noise import repeats
 from checks.objective import ComplexRefusedError, Objective
 from checks.outcome import Outcome, blank, not_deterministic, not_finite_loss
-from checks.report import Entries, TensorReport, relative_difference
+from checks.report import Entries, TensorReport
 from checks.slopes import central_sweep, complex_sweep
 from checks.verdict import Cause, Verdict
 

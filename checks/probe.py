@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from checks.difference import relative_difference
 from checks.layout import Array
 from checks.mistake import Hints, Mistake
 from checks.objective import Loss
 from checks.proof import Exercised
-from checks.report import relative_difference
 from checks.rows import explain_by_rows
 from checks.slopes import STEP
 
