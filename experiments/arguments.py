@@ -4,10 +4,10 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
 from datasets.fraud import MAX_SEED
 from datasets.table_file import ENDINGS
+from experiments.command import Parser
 from experiments.option_types import LIST_BUGS, bug, integer, number, one_of, path, positive
 from experiments.settings import SYNTHETIC, Settings, UsageError
 
@@ -48,11 +48,6 @@ exit codes:
   129, 130, 143
        interrupted: the terminal went away, Ctrl-C, SIGTERM; --resume goes on
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -109,7 +104,7 @@ def _refuse_two_tables(settings: Settings, argv: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m experiments.fraud",
         usage="%(prog)s [options]",
         description=DESCRIPTION,

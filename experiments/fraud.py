@@ -1,8 +1,6 @@
 """Train a network that finds fraud, check its back-propagation as it learns, and report: the main job."""
 
-import io
 import logging
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from checks.proof import Proof
 from datasets import FraudData
 from experiments.arguments import parse
 from experiments.bugs import BUGS, EXERCISE
+from experiments.command import DONE, NOT_SO, run_command, signalled
 from experiments.curve import curve
 from experiments.data import data_of
 from experiments.option_types import LIST_BUGS
@@ -27,11 +26,9 @@ from experiments.resuming import resumed
 from experiments.run_folder import RunFolder
 from experiments.screen import log_lines, one_screen, show
 from experiments.settings import Settings, UsageError
-from trainer import Checkpoint, ProgressBar, ResumeError, Snapshot, Trainer, latest_checkpoint
-from trainer.archive import ArchiveError
-from trainer.interruption import Interrupted, Interruption
+from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
+from trainer.interruption import Interruption
 
-DONE, HALTED, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
 COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
 
 logger = logging.getLogger("experiments.fraud")
@@ -45,28 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Without the name of the program; ``sys.argv[1:]`` by default.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
-    going_on = ""
-    try:
+
+    def body() -> int:
         settings = parse(sys.argv[1:] if argv is None else argv)
-        if settings.checkpoint_every:
-            going_on = " --resume goes on from the last checkpoint, once there is room"
         if settings.bug == LIST_BUGS:
             return _list_bugs()
         return run(resumed(settings) if settings.resume else settings)
-    except (UsageError, ArchiveError, ResumeError) as error:
-        problem = str(error)
-    except MemoryError as error:
-        problem = f"not enough memory. Expected --samples, --features and --hidden that fit. Received: {error}."
-    except OSError as error:
-        problem = f"cannot write. Expected room and permission for the run's files. Received: {error}.{going_on}"
-    except KeyboardInterrupt as error:
-        show("Interrupted before the training began, or after it had ended.", sys.stderr)
-        return _signalled(error)
-    line = " ".join(problem.split()).removesuffix(".")
-    show(f"python -m experiments.fraud: error: {line}. See --help.", sys.stderr)
-    return BAD_USAGE
+
+    return run_command(
+        "python -m experiments.fraud",
+        body,
+        memory="not enough memory. Expected --samples, --features and --hidden that fit.",
+        disk="cannot write. Expected room and permission for the run's files; then --resume goes on.",
+        interrupted="Interrupted before the training began, or after it had ended.",
+    )
 
 
 def run(settings: Settings) -> int:
@@ -127,7 +116,7 @@ def _train(
     snapshot: Snapshot | None,
 ) -> int:
     _announce(settings, data, trainer, snapshot)
-    started, signalled = time.perf_counter(), None
+    started, interrupt = time.perf_counter(), None
     validation = data.validation.inputs, data.validation.targets
     try:
         trainer.fit(data.train.inputs, data.train.targets, validation, resume=snapshot)
@@ -136,7 +125,7 @@ def _train(
     except KeyboardInterrupt as error:
         if not _began(trainer):
             raise
-        signalled = error
+        interrupt = error
     seconds = time.perf_counter() - started
     proof = Proof() if check is None else check.proof
     in_order = trainer.outcome in ("completed", "stopped")
@@ -159,11 +148,11 @@ def _train(
             "the training diverged. Expected settings under which the network's outputs stay finite. "
             f"Received --learning-rate {settings.learning_rate:g}."
         )
-    if signalled is not None:
+    if interrupt is not None:
         kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}; --resume goes on."
         show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
-        return _signalled(signalled)
-    return DONE if found.outcome == "completed" else HALTED
+        return signalled(interrupt)
+    return DONE if found.outcome == "completed" else NOT_SO
 
 
 def _keep(
@@ -182,10 +171,6 @@ def _keep(
         folder.write_json("report.json", checked.to_dict())
     report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
     folder.end(found.outcome, found.reason, iterations=found.iterations, report=report, violation=violation)
-
-
-def _signalled(error: KeyboardInterrupt) -> int:
-    return SIGNALLED + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 
 def _began(trainer: Trainer) -> bool:

@@ -1,14 +1,13 @@
 """Show the report of a violation that a halt has kept, and check its case again."""
 
 import argparse
-import io
 import json
 import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +15,11 @@ from checks import Verdict, relative_difference
 from checks.layout import Array
 from checks.violation import Violation, both_gradients, described, plain
 from checks.violation_file import read_violation
+from experiments.command import DONE, NOT_SO, Parser, run_command
 from experiments.networks import in_words, named, rebuilt
-from experiments.screen import show, wrapped
+from experiments.screen import printable, show, wrapped
 from experiments.settings import UsageError
-from trainer.archive import ArchiveError
 
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 IDENTICAL = "identical"
 SAME_LOSS = 1e-9  # relative; another library changes the last of 16 digits
 
@@ -57,11 +55,6 @@ exit codes:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Show a violation, check it again, and return the exit code; ``--help`` says what each means.
 
@@ -70,29 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Without the name of the program; ``sys.argv[1:]`` by default.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser("python -m experiments.replay", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser = Parser("python -m experiments.replay", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
     parser.add_argument("file", metavar="FILE", type=Path, help="violation-NNNNNN.npz")
     parser.add_argument("--against", metavar="MODULE:NETWORK", help="check this network on the case instead")
-    try:
+
+    def body() -> int:
         asked = parser.parse_args(argv)
         violation = read_violation(asked.file)
         heading = _heading(asked.file, violation)
         return _again(violation, heading) if asked.against is None else _against(violation, heading, asked.against)
-    except (UsageError, ArchiveError) as error:
-        problem = str(error)
-    except MemoryError as error:
-        problem = f"not enough memory. Expected a case that fits. Received: {error}"
-    except OSError as error:
-        problem = f"cannot read. Expected a file that GradientCheck(violations=DIR) has left. Received: {error}"
-    except KeyboardInterrupt:
-        show("Interrupted.", sys.stderr)
-        return INTERRUPTED
-    line = " ".join(problem.split()).removesuffix(".")
-    _say(f"python -m experiments.replay: error: {line}. See --help.", sys.stderr)
-    return BAD_USAGE
+
+    return run_command(
+        "python -m experiments.replay",
+        body,
+        memory="not enough memory. Expected a case that fits.",
+        disk="cannot read. Expected a file that GradientCheck(violations=DIR) has left.",
+    )
 
 
 def _heading(path: Path, violation: Violation) -> str:
@@ -140,7 +127,7 @@ def _again(violation: Violation, heading: str) -> int:
             f"NOT reproduced: {_conclusion(then)} then, {_conclusion(now)} here. Either the network's code has "
             "changed since, or the mistake was in something that the file does not hold."
         )
-        return FAILED
+        return NOT_SO
     digits = "to the last digit" if same else "but for last digits, in which libraries and processors may differ"
     _tell(f"Reproduced {digits}: {_conclusion(now)}.")
     return DONE
@@ -169,7 +156,7 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     case = f"on the case that failed at iteration {violation.iteration}, difference {report.difference:.3e}"
     if wrong:
         _tell(f"NOT right {case}: {', '.join(f'{verdict} in {part}' for part, verdict in wrong.items())}.")
-        return FAILED
+        return NOT_SO
     _tell(f"Right {case}: PASS in {', '.join(failed)}.")
     return DONE
 
@@ -221,9 +208,8 @@ def _tell(*lines: str) -> None:
     _say("\n".join(wrapped(lines)))
 
 
-def _say(text: str, stream: TextIO | None = None) -> None:
-    """Show text out of a file that anybody may have written: nothing in it may steer a terminal."""
-    show("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text), stream)
+def _say(text: str) -> None:
+    show(printable(text))
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from checks import GradientReport
+from experiments.command import DONE, Parser, run_command
 from experiments.page import page
 from experiments.reading import read_run
 from experiments.run_folder import RunFolder
 from experiments.screen import show
 from experiments.settings import UsageError
 from trainer.durable import replace_file
-
-DONE, BAD_USAGE, INTERRUPTED = 0, 2, 130  # exit codes, as those of experiments.fraud
 
 DESCRIPTION = """\
 Make report.html of a run: one file that opens by double click and needs no network. It shows the
@@ -87,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Without the name of the program; ``sys.argv[1:]`` by default.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m experiments.report",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -96,23 +95,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="DIR", help="what a run left with --out DIR")
     parser.add_argument("--to", metavar="FILE", help="where to write the page (DIR/report.html)")
-    options = parser.parse_args(argv)
-    target = Path(options.folder) / "report.html" if options.to is None else Path(options.to)
-    try:
-        _write(target, page(read_run(options.folder)))
-    except (UsageError, ImportError) as error:
-        problem = str(error)
-    except OSError as error:
-        problem = f"cannot write. Expected room and permission for the page. Received {target}: {error.strerror}"
-    except KeyboardInterrupt:
-        show("Interrupted.", sys.stderr)
-        return INTERRUPTED
-    else:
+
+    def body() -> int:
+        options = parser.parse_args(argv)
+        target = Path(options.folder) / "report.html" if options.to is None else Path(options.to)
+        try:
+            text = page(read_run(options.folder))
+        except ImportError as error:
+            raise UsageError(str(error)) from error
+        _write(target, text)
         show(f"{target}")
         return DONE
-    line = " ".join(problem.split()).removesuffix(".")
-    show(f"python -m experiments.report: error: {line}. See --help.", sys.stderr)
-    return BAD_USAGE
+
+    return run_command(
+        "python -m experiments.report",
+        body,
+        memory="not enough memory. Expected a run that fits.",
+        disk="cannot write. Expected room and permission for the page.",
+    )
 
 
 if __name__ == "__main__":

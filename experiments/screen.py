@@ -121,6 +121,11 @@ def one_screen(report: GradientReport, title: str) -> str:
     return "\n".join(lines)
 
 
+def printable(text: str) -> str:
+    """Give text that anybody may have written, in a file or as an option, without what could steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def show(text: str, stream: TextIO | None = None) -> None:
     """Print to the standard output, or to another stream.
 

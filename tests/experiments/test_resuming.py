@@ -235,7 +235,7 @@ def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
         patches.setattr("trainer.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
         assert main([*options, "--out", str(tmp_path / "cut")]) == 2
     shown = capsys.readouterr().err
-    assert re.fullmatch(r".*cannot write\..*No space left on device\. --resume goes on .*\n", shown)
+    assert re.fullmatch(r".*cannot write\. .*then --resume goes on\. .*No space left on device.*\n", shown)
     state = load(tmp_path / "cut" / "run.json")
     assert (state["outcome"], state["reason"]) == ("failed", "[Errno 28] No space left on device")
     assert main(["--resume", "--quiet", "--out", str(tmp_path / "cut")]) == 0

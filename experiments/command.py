@@ -1,0 +1,68 @@
+"""Command: how a command of the experiments ends: bad input in one line, an interruption without a traceback."""
+
+import argparse
+import io
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from experiments.screen import printable, show
+from experiments.settings import UsageError
+from trainer import ResumeError
+from trainer.archive import ArchiveError
+from trainer.interruption import Interrupted
+
+DONE, NOT_SO, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads options; what it cannot read is a `UsageError`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse."""
+        raise UsageError(message)
+
+
+def run_command(
+    prog: str,
+    body: Callable[[], int],
+    *,
+    memory: str,
+    disk: str,
+    interrupted: str = "Interrupted.",
+) -> int:
+    """Run what a command does, and return its exit code.
+
+    Parameters
+    ----------
+    prog : str
+        What was typed, for the line of an error.
+    body : callable
+        Returns the exit code.
+    memory, disk : str
+        What was wrong and what was expected where the memory, or a file, cannot be had.
+    interrupted : str
+        What to say where a signal ends it.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
+    try:
+        return body()
+    except (UsageError, ArchiveError, ResumeError) as error:
+        problem = str(error)
+    except MemoryError as error:
+        problem = f"{memory} Received: {error}."
+    except OSError as error:
+        problem = f"{disk} Received: {error}."
+    except KeyboardInterrupt as error:
+        show(interrupted, sys.stderr)
+        return signalled(error)
+    line = " ".join(problem.split()).removesuffix(".")
+    show(printable(f"{prog}: error: {line}. See --help."), sys.stderr)
+    return BAD_USAGE
+
+
+def signalled(error: KeyboardInterrupt) -> int:
+    """Give the exit code that a shell expects of what a signal has ended."""
+    return SIGNALLED + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
