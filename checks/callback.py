@@ -117,7 +117,7 @@ class GradientCheck(Callback):
             ("dropout", dropout, ("off", "frozen")),
             ("on_failure", on_failure, ("raise", "stop", "log")),
         ):
-            if choice not in choices:
+            if not isinstance(choice, str) or choice not in choices:
                 raise ValueError(f"{name} is unknown. Expected one of {choices}. Received {choice!r}.")
         if not isinstance(settings, Mapping | None):
             raise TypeError(f"settings are of the wrong kind. Expected a mapping. Received {settings!r}.")

@@ -106,6 +106,8 @@ def check_gradients(
     """
     started = time.perf_counter()
     validate_options(coverage, derivative, threshold, step)
+    if not callable(loss):
+        raise TypeError(f"loss is no function. Expected loss(parameters) -> float. Received {type(loss).__name__}.")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
     if rng is not None and not isinstance(rng, np.random.Generator):

@@ -60,7 +60,16 @@ def check_flat(
     >>> check_flat(rosen, rosen_der, [1.3, 0.7, 0.8]).verdict.value
     'PASS'
     """
-    point = np.asarray(x)
+    if not callable(f):
+        raise TypeError(f"f is no function. Expected f(x, *args) -> float. Received {type(f).__name__}.")
+    if grad is not True and not callable(grad):
+        raise TypeError(f"grad is no function. Expected grad(x, *args), or True. Received {type(grad).__name__}.")
+    if not isinstance(args, Sequence):
+        raise TypeError(f"args are no sequence. Expected further arguments of f and grad. Received {args!r}.")
+    try:
+        point = np.asarray(x)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"x is not an array of numbers. Expected real numbers. Received {error}.") from None
     shapes = _shapes(names, point.shape)
 
     def join(blocks: Mapping[str, Array]) -> Array:
@@ -89,7 +98,12 @@ def _shapes(names: Names | None, shape: tuple[int, ...]) -> dict[str, tuple[int,
     if names is None:
         return {SINGLE: shape}
     if isinstance(names, Mapping):
-        shapes = {name: (size,) if isinstance(size, int) else tuple(size) for name, size in names.items()}
+        shapes = {str(name): (size,) if isinstance(size, int) else size for name, size in names.items()}
+        for name, block in shapes.items():
+            if not isinstance(block, tuple | list) or any(not isinstance(n, int) or n < 0 for n in block):
+                raise TypeError(f"The shape of {name} is none. Expected a length, or a tuple. Received {block!r}.")
+    elif not isinstance(names, Sequence | np.ndarray) or not np.ndim(names):
+        raise TypeError(f"names are no sequence. Expected names, or a mapping. Received {type(names).__name__}.")
     else:
         shapes = {str(name): () for name in names}
         if len(shapes) != len(names):

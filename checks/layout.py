@@ -74,7 +74,7 @@ class Layout:
         TypeError, ValueError
             If a tensor is missing, has another shape, or is not made of real numbers.
         """
-        as_mapping, as_sequence = isinstance(structure, Mapping), not np.isscalar(structure)
+        as_mapping, as_sequence = isinstance(structure, Mapping), np.iterable(structure)
         if (self._kind == "mapping") != as_mapping or (self._kind == "sequence" and not as_sequence):
             raise TypeError(
                 f"{role} have another structure than the parameters. Expected a {self._kind} with "
@@ -167,7 +167,7 @@ def _real_array(value: Any, role: str) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{role} is not an array of numbers. Expected real numbers. {error}") from None
+        raise ValueError(f"{role} is not an array of numbers. Expected real numbers. Received {error}.") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{role} is not made of real numbers. Expected floats or integers. Received dtype {array.dtype}."

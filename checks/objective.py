@@ -188,7 +188,10 @@ class Objective:
 
 def _one_number(value: Any, kinds: str) -> Any:
     """Take the loss out of its array; refuse what is not one number of these kinds of dtype."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged nested lists
+        array = np.asarray(None)
     if array.size != 1 or array.dtype.kind not in kinds:
         described = f"{type(value).__name__} of shape {array.shape}, dtype {array.dtype}"
         raise TypeError(f"the loss is not one real number. Expected a float. Received {described}.")

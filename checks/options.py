@@ -17,9 +17,9 @@ def validate_options(coverage: str, derivative: str | None, threshold: float, st
     ValueError
         With what was expected and what was received.
     """
-    if coverage not in ("full", "directions"):
+    if not isinstance(coverage, str) or coverage not in ("full", "directions"):
         raise ValueError(f"coverage is unknown. Expected 'full' or 'directions'. Received {coverage!r}.")
-    if derivative not in (None, "central", "complex"):
+    if derivative is not None and (not isinstance(derivative, str) or derivative not in ("central", "complex")):
         raise ValueError(f"derivative is unknown. Expected 'central' or 'complex'. Received {derivative!r}.")
     for name, value, most in (("threshold", threshold, 1.0), ("step", STEP if step is None else step, math.inf)):
         number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)

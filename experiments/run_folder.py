@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.settings import UsageError
-from trainer.durable import UNFINISHED, replace_file
+from trainer.durable import UNFINISHED, make_folder, replace_file
 from trainer.json_rows import finite, plain
 
 STATE = "run.json"
@@ -83,7 +83,7 @@ class RunFolder:
             If that cannot be done.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._handle = self._locked()
             self._refuse_to_lose()
             if not self._resume:

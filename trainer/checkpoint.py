@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainer.archive import ArchiveError
 from trainer.callbacks import Callback, TrainState
-from trainer.durable import UNFINISHED
+from trainer.durable import UNFINISHED, make_folder
 from trainer.history import History
 from trainer.snapshot import Snapshot
 
@@ -56,7 +56,7 @@ class Checkpoint(Callback):
                 "Checkpoint cannot save the state of callbacks behind it. Expected it at the end of the list. "
                 f"Received {', '.join(late)} after it."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         found = checkpoints(self.folder)
         if found and not state.iteration:
             raise ValueError(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.argument import check_number
 from trainer.callbacks import Callback, TrainState
 
 
@@ -30,10 +31,10 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 3, min_delta: float = 0.0) -> None:
-        if patience < 1:
-            raise ValueError(f"Invalid patience. Expected at least 1 epoch. Received {patience!r}.")
-        if not 0 <= min_delta < math.inf:
-            raise ValueError(f"Invalid min_delta. Expected a finite float, at least 0. Received {min_delta!r}.")
+        check_number(patience, "patience", "at least 1 epoch", lambda epochs: epochs >= 1)
+        check_number(min_delta, "min_delta", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
+        if not isinstance(monitor, str):
+            raise TypeError(f"Invalid monitor. Expected a key of the epoch rows. Received {monitor!r}.")
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
@@ -55,8 +56,17 @@ class EarlyStopping(Callback):
         return {"best": self.best, "epochs_without_improvement": self.epochs_without_improvement}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on waiting."""
-        self.best, self.epochs_without_improvement = state["best"], state["epochs_without_improvement"]
+        """Go on waiting.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the state is none that `state_dict` gave.
+        """
+        best, epochs = state["best"], state["epochs_without_improvement"]
+        check_number(best, "best value", "a number", lambda number: True)
+        check_number(epochs, "epochs without improvement", "at least 0", lambda number: number >= 0)
+        self.best, self.epochs_without_improvement = best, epochs
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Compare this epoch with the best one."""

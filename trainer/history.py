@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
+from trainer.durable import sync_folder
 from trainer.json_rows import Row, line_of, plain, row_of
 from trainer.table import table
 
@@ -51,6 +52,7 @@ class History:
         self._rows: list[Row] = []  # where there is no file
         self._last: deque[Row] = deque(maxlen=LAST)
         self._n_rows = self._n_bytes = self._crc = 0
+        self._named = False  # whether the file's name is on disk for certain
         self._file = None if path is None else FileIO(path, "w")  # unbuffered: a row is out when written
 
     @property
@@ -113,6 +115,9 @@ class History:
         if self._file is None:
             return {"rows": self._rows}
         os.fsync(self._file.fileno())
+        if self.path is not None and not self._named:  # a synced file whose name is lost is lost
+            sync_folder(self.path.parent)
+            self._named = True
         return {"n_rows": self._n_rows, "n_bytes": self._n_bytes, "crc32": self._crc}
 
     @staticmethod
@@ -126,11 +131,12 @@ class History:
         OSError
             If the file cannot be read.
         """
+        _refuse_broken(state)
         if "rows" in state:
             return
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
-        expected, crc, left = f"{state['crc32']:08x}", 0, int(state["n_bytes"])
+        expected, crc, left = f"{state['crc32']:08x}", 0, state["n_bytes"]
         with open(path, "rb") as file:
             while left and (block := file.read(min(left, BLOCK))):
                 crc, left = crc32(block, crc), left - len(block)
@@ -221,3 +227,15 @@ class History:
             raise
         self._n_bytes += len(line)
         self._crc = crc32(line, self._crc)
+
+
+def _refuse_broken(state: object) -> None:
+    """Refuse what no history has given as its state."""
+    good = isinstance(state, Mapping)
+    if isinstance(state, Mapping) and "rows" in state:
+        good = isinstance(state["rows"], list) and all(isinstance(row, dict) for row in state["rows"])
+    elif isinstance(state, Mapping):
+        counts = [state.get(name) for name in ("n_rows", "n_bytes", "crc32")]
+        good = all(type(count) is int and count >= 0 for count in counts)
+    if not good:
+        raise ValueError(f"The state of the history is broken. Expected what one has given. Received {state!r:.80}.")

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from trainer.argument import check_number
 from trainer.parameters import Array
 
 BATCH = 65_536  # entries of a layer's outputs for which a constant array is worth keeping: half a megabyte
@@ -186,8 +187,7 @@ class Dropout(Layer):
     elementwise = True
 
     def __init__(self, rate: float) -> None:
-        if not 0 <= rate < 1:
-            raise ValueError(f"Invalid dropout rate. Expected a float in [0, 1). Received {rate!r}.")
+        check_number(rate, "dropout rate", "a float in [0, 1)", lambda number: 0 <= number < 1)
         self.rate = rate
 
     def forward(

@@ -70,8 +70,16 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         history_path: Path | str | None = None,
     ) -> None:
-        if dtype not in ("float64", "float32"):
+        if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
+        for name, value, kind in (
+            ("network", network, Network),
+            ("optimizer", Adam() if optimizer is None else optimizer, Optimizer),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"Invalid {name}. Expected an instance of trainer.{kind.__name__}. Received {value!r}.")
+        if history_path is not None and not isinstance(history_path, str | Path):
+            raise TypeError(f"Invalid history_path. Expected a path. Received {history_path!r}.")
         self.network = network
         self.optimizer = Adam() if optimizer is None else optimizer
         self.batch_size = _integer("batch_size", batch_size, least=1)
@@ -79,6 +87,8 @@ class Trainer:
         self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
         self.dtype = np.dtype(dtype)
         self.seed = _integer("seed", seed, least=0)
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"Invalid callbacks. Expected a list of trainer.Callback. Received {callbacks!r}.")
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
@@ -160,6 +170,11 @@ class Trainer:
         rows = checked_inputs(inputs, n_features, self.dtype)
         labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
         if validation is not None:
+            if not isinstance(validation, tuple | list) or len(validation) != 2:
+                raise TypeError(
+                    "The validation rows are no pair. Expected (inputs, targets). "
+                    f"Received {type(validation).__name__}."
+                )
             held_out = checked_inputs(validation[0], n_features, self.dtype)
             held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
         batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from trainer.argument import check_number
 from trainer.parameters import Array
 
 
@@ -61,10 +62,9 @@ class WeightedBinaryCrossEntropy:
     """
 
     def __init__(self, positive_weight: float = 1.0) -> None:
-        if not (positive_weight > 0 and math.isfinite(positive_weight)):
-            raise ValueError(
-                f"Invalid positive_weight. Expected a positive, finite float. Received {positive_weight!r}."
-            )
+        check_number(
+            positive_weight, "positive_weight", "a positive, finite float", lambda weight: 0 < weight < math.inf
+        )
         self.positive_weight = positive_weight
 
     def per_row(self, logits: Array, targets: Array) -> Array:
@@ -145,8 +145,7 @@ class L2Penalty:
     """
 
     def __init__(self, strength: float = 0.0) -> None:
-        if not 0 <= strength < math.inf:
-            raise ValueError(f"Invalid L2 strength. Expected a finite float, at least 0. Received {strength!r}.")
+        check_number(strength, "L2 strength", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
         self.strength = strength
 
     def value(self, parameters: Mapping[str, Array], names: Iterable[str]) -> float | complex:

@@ -1,7 +1,7 @@
 """Network: layers in order; loss and gradients are pure functions of the parameters."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -70,7 +70,7 @@ class Network:
         positive_weight: float = 1.0,
     ) -> None:
         self.layer_sizes = _checked_sizes(layer_sizes)
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"Unknown activation. Expected one of {', '.join(ACTIVATIONS)}. Received {activation!r}.")
         self.activation = activation
         self.dropout = dropout
@@ -238,6 +238,8 @@ class Network:
 
 
 def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
+    if np.ndim(layer_sizes) != 1 if isinstance(layer_sizes, np.ndarray) else not isinstance(layer_sizes, Iterable):
+        raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
     for size in layer_sizes:
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+from trainer.argument import check_number
 from trainer.parameters import Array
 
 
@@ -162,12 +163,10 @@ class Adam(Optimizer):
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise ValueError(f"Invalid {name}. Expected a positive, finite float. Received {value!r}.")
+    check_number(value, name, "a positive, finite float", lambda number: 0 < number < math.inf)
     return value
 
 
 def _decay(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"Invalid {name}. Expected a float in [0, 1). Received {value!r}.")
+    check_number(value, name, "a float in [0, 1)", lambda number: 0 <= number < 1)
     return value

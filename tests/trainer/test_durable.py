@@ -5,7 +5,7 @@ import os
 import pytest
 
 from trainer import durable
-from trainer.durable import UNFINISHED, replace_file
+from trainer.durable import UNFINISHED, make_folder, replace_file
 
 OLD, NEW = b"old content", b"the new content, which is longer"
 
@@ -70,3 +70,13 @@ def test_a_missing_folder_is_an_error_and_is_not_made(tmp_path):
     with pytest.raises(FileNotFoundError):
         save(tmp_path / "gone" / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_every_folder_made_is_synced_in_the_one_above(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    make_folder(tmp_path / "one" / "two")
+    assert (tmp_path / "one" / "two").is_dir()
+    assert set(synced) == {tmp_path, tmp_path / "one"}
+    make_folder(tmp_path / "one")
+    assert len(synced) == 2

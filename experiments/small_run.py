@@ -1,0 +1,99 @@
+"""SmallRun: a training of a few milliseconds whose files are damaged, or whose disk fails, by the thousand."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from checks import GradientCheck
+from trainer import Adam, Checkpoint, EarlyStopping, Network, Trainer, latest_checkpoint
+from trainer.checkpoint import checkpoints
+
+HISTORY = "history.jsonl"
+MEMORY = Path("/dev/shm")  # a file system in memory, where there is one
+
+Files = dict[str, bytes]
+
+
+class SmallRun:
+    """A run that was never interrupted, and how one goes on from what is left of it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made; for the files of the run.
+    seed : int, default=0
+        Of rows and training.
+    every, keep, epochs : int
+        See `Checkpoint` and `Trainer`; an epoch has seven iterations.
+
+    Attributes
+    ----------
+    files : dict of str to bytes
+        Checkpoints and history, by name.
+    end : object
+        What `go_on` gives if nothing was lost.
+    """
+
+    def __init__(self, folder: Path, seed: int = 0, *, every: int = 4, keep: int = 99, epochs: int = 3) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.every, self.keep, self.epochs = every, keep, epochs
+        rng = np.random.default_rng(seed)
+        self.inputs = rng.normal(size=(61, 7))
+        self.targets = (self.inputs @ rng.normal(size=7) > 0).astype(float)
+        folder.mkdir()
+        trainer = self.trainer(folder)
+        trainer.fit(self.inputs, self.targets)
+        self.end = _end(trainer)
+        self.files: Files = {path.name: path.read_bytes() for path in (*checkpoints(folder), folder / HISTORY)}
+
+    def trainer(self, folder: Path) -> Trainer:
+        """Set it up anew, in another folder; the `Checkpoint` is the last of its callbacks."""
+        saves = Checkpoint(folder, self.every, keep=self.keep)
+        return Trainer(
+            Network((7, 5, 3, 1), dropout=0.2),
+            optimizer=Adam(0.01),
+            batch_size=9,
+            epochs=self.epochs,
+            seed=self.seed,
+            callbacks=[GradientCheck(5, rows=13), EarlyStopping("epoch_loss", patience=9), saves],
+            history_path=folder / HISTORY,
+        )
+
+    def go_on(self, folder: Path, name: str = "") -> Any:
+        """Resume it from what a folder holds, and give its end: None where there was nothing to resume."""
+        snapshot = latest_checkpoint(folder, folder / HISTORY)
+        if snapshot is None:
+            return None
+        trainer = self.trainer(folder)
+        trainer.fit(self.inputs, self.targets, resume=snapshot)
+        return _end(trainer)
+
+
+def _end(trainer: Trainer) -> Any:
+    rows = [[value for name, value in row.items() if name != "milliseconds"] for row in trainer.history]
+    return trainer.parameters.vector.tobytes(), repr(rows)
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """Give a folder for a while, in memory if that can be."""
+    with TemporaryDirectory(prefix="crash-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Drop what the trainer logs: every refused checkpoint, every failed save."""
+    logger = logging.getLogger("trainer")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
