@@ -70,6 +70,8 @@ def check_flat(
         point = np.asarray(x)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"x is not an array of numbers. Expected real numbers. Received {error}.") from None
+    if not point.size:
+        raise ValueError(f"x is empty. Expected at least one coordinate. Received shape {point.shape}.")
     shapes = _shapes(names, point.shape)
 
     def join(blocks: Mapping[str, Array]) -> Array:
@@ -85,13 +87,19 @@ def check_flat(
 
     def loss(blocks: Mapping[str, Array]) -> Any:
         value = f(join(blocks), *args)
-        return value[0] if grad is True else value
+        return _pair(value)[0] if grad is True else value
 
     def gradients(blocks: Mapping[str, Array]) -> dict[str, Array]:
         vector = join(blocks)
-        return split(f(vector, *args)[1] if grad is True else grad(vector, *args))
+        return split(_pair(f(vector, *args))[1] if grad is True else grad(vector, *args))
 
     return check_gradients(loss, gradients, split(point), **options)
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"f gives no pair. Expected the loss and its gradient, for grad=True. Received {value!r:.80}.")
+    return value
 
 
 def _shapes(names: Names | None, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

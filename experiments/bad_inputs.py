@@ -70,7 +70,7 @@ def attempt(entrance: Entrance, given_input: Any) -> tuple[str, str]:
     except entrance.clear as error:
         if isinstance(error, UsageError):  # argparse has words of its own
             return "refused", ""
-        if _is_foreign(error) or isinstance(error, (MemoryError, Warning)):
+        if _is_foreign(error) or isinstance(error, (OSError, MemoryError, Warning)):
             return "refused in foreign words", _place(error)
         return ("refused", "") if GRAMMAR.search(str(error)) else ("traceback", _place(error))
     except SystemExit as error:

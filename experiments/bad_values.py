@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
 
-Strategy = st.SearchStrategy[Any]
+Strategy: TypeAlias = st.SearchStrategy[Any]
 
 HUGE = [10**6, 2**31, 2**63, 2**64, 10**20, -1, 0, 1, 2, 3]
 ODD_FLOATS = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1e308, 1e-320, 0.5, 1.0]

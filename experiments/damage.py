@@ -1,4 +1,4 @@
-"""Damage: files of real runs, torn, flipped, mixed and swapped; whoever reads them notices, or gets what was written."""
+"""Damage: files of real runs, torn, flipped, mixed and swapped; whoever reads them notices, or loses nothing."""
 
 import random
 from collections import Counter
@@ -34,6 +34,8 @@ class Target:
         Files that may be mistaken for them.
     read : callable
         Gets the folder and the name of a damaged file; gives something that is equal if and only if the same was read.
+    expected : object, optional
+        What reading gives while all is good; by default, what it gives before anything is damaged.
     together : int, default=1
         How many are damaged at once, at most.
     share : float, default=1.0
@@ -45,6 +47,7 @@ class Target:
     damaged: tuple[str, ...]
     others: Sequence[bytes]
     read: Callable[[Path, str], Any]
+    expected: Any = None
     together: int = 1
     share: float = 1.0
 
@@ -71,7 +74,14 @@ def targets(folder: Path) -> list[Target]:
         Target("checkpoint", run.files, tuple(saved), contents, read_checkpoint, share=0.75),
         Target("history", history, (HISTORY,), [stranger.files[HISTORY], shorter, b""], read_history, share=0.15),
         Target(
-            "whole run, resumed", run.files, tuple(run.files), [*contents, *stranger.files.values()], run.go_on, 9, 0.1
+            "whole run, resumed",
+            run.files,
+            tuple(run.files),
+            [*contents, *stranger.files.values()],
+            run.go_on,
+            expected=run.end,
+            together=9,
+            share=0.1,
         ),
     ]
 
@@ -88,7 +98,7 @@ def damage(target: Target, cases: int, seed: int, folder: Path) -> tuple[Counter
     counts: Counter[str] = Counter()
     failures: list[str] = []
     rng = random.Random(seed)
-    good = {name: _read(target, folder, {}, name) for name in target.damaged}
+    good = {name: target.expected or _read(target, folder, {}, name) for name in target.damaged}
     for _ in tqdm(range(cases), unit="case", desc=target.name, leave=False):
         bad: Files = {}
         ways = []

@@ -1,8 +1,9 @@
-"""Faults: whichever call of a save fails, or is the last before a crash or a loss of power, the last good state loads."""
+"""Faults: whichever call of a save fails, or is the last before a crash, the last good state loads."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,11 @@ def rows(folder: Path) -> Scenario:
 
     def act(folder: Path, known: dict[str, Any]) -> None:
         known["whole"] = 0
-        history = History(folder / HISTORY)
-        for number in range(5):
-            history.append({"iteration": number})
-            known["whole"] = number + 1
-            known["state"] = history.state_dict() if number == 2 else known.get("state")
-        history.close()
+        with closing(History(folder / HISTORY)) as history:
+            for number in range(5):
+                history.append({"iteration": number})
+                known["whole"] = number + 1
+                known["state"] = history.state_dict() if number == 2 else known.get("state")
 
     def holds(folder: Path, known: dict[str, Any]) -> str | None:
         path = folder / HISTORY

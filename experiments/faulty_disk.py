@@ -43,9 +43,9 @@ class FaultyDisk:
 
     Notes
     -----
-    It also keeps book of what a loss of power would leave: the content of a file is what it was when it was last
-    synced, and whatever came after may read as zeros; and of the names that were given, moved and taken since the folder was last synced, the first
-    so many are on disk.
+    It also keeps book of what a loss of power would leave: a file holds what it held when it was last synced, and
+    whatever came after may read as zeros; of the names that were given, moved and taken since the folder was last
+    synced, the first so many are on disk.
     """
 
     def __init__(self, folder: Path, failing: int | None = None, fault: str = "EIO") -> None:

@@ -19,8 +19,9 @@ from trainer.history import History
 from trainer.parameters import Array
 from trainer.snapshot import Snapshot
 
-MOMENTS = ("start", "any", "save", "any", "save", "end")  # where a kill is aimed, in turn
+MOMENTS = ("start", "any", "save", "rival", "save", "end")  # where a kill is aimed, in turn
 EARLY, LATE = 0.15, 0.02  # shares of a run within which the kills aimed at its start and at its end fall
+WAITS_FOR = {"end": "metrics.json*", "rival": "history.jsonl"}  # the file with which the time of a kill begins
 PATIENCE = 120.0  # seconds after which a run counts as hanging
 WHOLE = ("settings.json", "run.json", "metrics.json", "proof.json", "report.json")
 TIMED = ("milliseconds", "seconds", "check_seconds", "training_seconds")  # what no two runs share
@@ -33,16 +34,27 @@ class Hanging(RuntimeError):
 class KilledRun:
     """A folder, and the command that fills it. The command runs in a fork of this process, so that it starts at once.
 
+    At the moment ``"rival"``, a second run is started in the same folder first, which must be refused.
+
     Parameters
     ----------
     options : sequence of str
         Of the main job, without ``--out``.
     out : Path
+    screen : Path, optional
+        What the command shows goes there; beside the folder by default.
+
+    Attributes
+    ----------
+    let_in : bool
+        Whether a rival got into the folder while a run was at work there.
     """
 
-    def __init__(self, options: Sequence[str], out: Path) -> None:
+    def __init__(self, options: Sequence[str], out: Path, screen: Path | None = None) -> None:
         self.argv = [*options, "--quiet", "--out", str(out)]
         self.out = out
+        self.screen = screen or out.with_name(f"{out.name}.screen")
+        self.let_in = False
 
     def finish(self, *more: str) -> float:
         """Let it run to its end, and give the seconds it took.
@@ -74,19 +86,35 @@ class KilledRun:
         wait = duration * rng.uniform(0, {"start": EARLY, "end": LATE}.get(moment, 1.0))
         started = time.perf_counter()
         pid = self._fork(*(["--resume"] if begun else []))
-        due = started + wait if moment != "end" else math.inf
+        due = math.inf if moment in WAITS_FOR else started + wait
 
         def is_due() -> bool:
             nonlocal due
             now = time.perf_counter()
-            if due == math.inf and any(self.out.glob("metrics.json*")):
+            if due == math.inf and any(self.out.glob(WAITS_FOR[moment])):
                 due = now + wait
             if now > started + PATIENCE:
                 raise Hanging(f"{' '.join(self.argv)} goes on for ever. It said: {self.said()}")
             return now >= due and (moment != "save" or any(self.out.glob(f"checkpoint-*{UNFINISHED}")))
 
+        if moment == "rival":
+            self._send_rival(pid)
         code = _waited(pid, is_due)
         return self.where() if code is None else "after the end"
+
+    def _send_rival(self, pid: int) -> None:
+        """Start a second run in the same folder while the first is at work, and held up so that it stays so."""
+        while not (self.out / "history.jsonl").exists() and not _has_ended(pid):
+            time.sleep(0.001)
+        if _has_ended(pid):
+            return
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        is_at_work = self.outcome() == "running" and not _has_ended(pid)
+        rival = KilledRun(self.argv, self.out, self.screen.with_suffix(".rival"))
+        _waited(rival._fork("--resume"), lambda: False)
+        self.let_in |= is_at_work and "--out is in use" not in rival.said()
+        os.kill(pid, signal.SIGCONT)
 
     def where(self) -> str:
         """Say what a kill had interrupted, by what it left."""
@@ -128,8 +156,7 @@ class KilledRun:
 
     def said(self) -> str:
         """Give the end of what the command has written to the screen."""
-        path = self._screen()
-        return path.read_text(encoding="utf-8", errors="replace")[-2_000:] if path.exists() else ""
+        return self.screen.read_text(encoding="utf-8", errors="replace")[-2_000:] if self.screen.exists() else ""
 
     def differences(self, whole: "KilledRun") -> list[str]:
         """Name what is not, to the last bit, as in the run that was never interrupted."""
@@ -160,7 +187,7 @@ class KilledRun:
             return pid
         code = 99  # what a traceback is reported as
         try:
-            screen = os.open(self._screen(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            screen = os.open(self.screen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(screen, 1)
             os.dup2(screen, 2)
             code = main([*self.argv, *more])
@@ -169,8 +196,9 @@ class KilledRun:
         finally:
             os._exit(code)
 
-    def _screen(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.screen")
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _waited(pid: int, due: Callable[[], bool]) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from checks import GradientCheck
-from trainer import Adam, Checkpoint, EarlyStopping, Network, Trainer, latest_checkpoint
+from trainer import Adam, Checkpoint, EarlyStopping, History, Network, Trainer, latest_checkpoint
 from trainer.checkpoint import checkpoints
 
 HISTORY = "history.jsonl"
@@ -76,8 +76,16 @@ class SmallRun:
 
 
 def _end(trainer: Trainer) -> Any:
-    rows = [[value for name, value in row.items() if name != "milliseconds"] for row in trainer.history]
+    written = History.read(str(trainer.history_path))
+    rows = [[value for name, value in row.items() if name != "milliseconds"] for row in written]
     return trainer.parameters.vector.tobytes(), repr(rows)
+
+
+@contextmanager
+def on_disk() -> Iterator[Path]:
+    """Give a folder for a while."""
+    with TemporaryDirectory(prefix="crash-") as folder:
+        yield Path(folder)
 
 
 @contextmanager

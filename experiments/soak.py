@@ -17,9 +17,7 @@ from tqdm import tqdm
 from experiments.judgement import Judgement
 from experiments.screen import show
 
-OPTIONS = (
-    "--samples 5000 --hidden 16 8 --batch-size 128 --epochs 1000000000 --check-every 10 --checkpoint-every 500"
-).split()
+OPTIONS = "--samples 5000 --hidden 16 8 --batch-size 128 --epochs 1000000000 --check-every 10 --checkpoint-every 100"
 MOST = 2**20  # bytes of growth
 WARM = 60.0  # seconds after which nothing more should be taken; of a short soak a third
 PATIENCE = 60.0  # seconds that start and end may take
@@ -42,7 +40,7 @@ def measure(*, minutes: float) -> Judgement | None:
 
 def _watched(out: Path, seconds: float) -> tuple[list[Sample], int, str]:
     """Start the main job, look at it every second, and end it by SIGTERM."""
-    command = [sys.executable, "-m", "experiments.fraud", *OPTIONS, "--out", str(out)]
+    command = [sys.executable, "-m", "experiments.fraud", *OPTIONS.split(), "--out", str(out)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[1]
     samples: list[Sample] = []

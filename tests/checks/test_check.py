@@ -457,3 +457,20 @@ def test_what_is_not_finite_is_found_and_what_is_large_is_not_taken_for_it(entry
     vector = np.full(7, 0.5)
     vector[3] = entry
     assert _is_finite(vector) is finite
+
+
+STRANGE = [
+    {"loss": {}},
+    {"loss": lambda x: [[1, 2], [3]]},
+    {"gradients": [[1, 2], [3]]},
+    {"coverage": np.ones(3)},
+    {"derivative": np.zeros(0)},
+    {"parameters": [[1, 2], [3]], "gradients": Ellipsis},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_what_does_not_fit_is_refused_with_what_was_expected_and_received(strange):
+    good = {"loss": lambda x: float(x @ x), "gradients": lambda x: 2 * x, "parameters": np.ones(3)}
+    with pytest.raises((TypeError, ValueError), match=r"Expected .* Received "):
+        check_gradients(**good | strange)

@@ -111,3 +111,13 @@ def test_a_gradient_of_another_shape_is_refused():
 
 def test_the_one_line_test_takes_the_same_pair():
     assert_gradients(optimize.rosen, optimize.rosen_der, POINT)
+
+
+SQUARE = {"f": lambda x: float(x @ x), "grad": lambda x: 2 * x, "x": np.ones(3)}
+STRANGE = [{"f": 3}, {"grad": None}, {"args": None}, {"names": 3}, {"names": {"a": None}}, {"names": {"a": -3}}]
+
+
+@pytest.mark.parametrize("strange", [*STRANGE, {"x": [[1, 2], [3]]}, {"x": [], "names": []}, {"grad": True}])
+def test_what_does_not_fit_is_refused_with_what_was_expected_and_received(strange):
+    with pytest.raises((TypeError, ValueError), match=r"Expected .* Received "):
+        check_flat(**SQUARE | strange)

@@ -227,3 +227,24 @@ def test_a_disk_that_fills_up_ends_the_file_with_a_whole_row(tmp_path, monkeypat
     again = History.read(tmp_path / "history.jsonl")
     assert (again.column("iteration"), again.torn) == ([0, 1, 2], 0)
     assert len(history) == 3
+
+
+BROKEN = [None, [], {}, {"rows": 3}, {"rows": [3]}, {"n_rows": 1, "n_bytes": "2", "crc32": 3}, {"n_rows": -1}]
+
+
+@pytest.mark.parametrize("state", [*BROKEN, {"n_rows": 1, "n_bytes": 2, "crc32": {}}])
+def test_a_state_that_no_history_gave_is_refused(tmp_path, state):
+    with pytest.raises(ValueError, match=r"Expected .* Received "):
+        History.verify(state, tmp_path / "history.jsonl")
+
+
+def test_the_name_of_the_file_is_on_disk_once_a_checkpoint_counts_on_it(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("trainer.history.sync_folder", synced.append)
+    history = History(tmp_path / "history.jsonl")
+    history.append({"loss": 1.0})
+    assert synced == []
+    history.state_dict()
+    history.state_dict()
+    assert synced == [tmp_path]
+    history.close()
