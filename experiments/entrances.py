@@ -29,18 +29,14 @@ from trainer.archive import read_archive
 from trainer.checkpoint import checkpoints
 from trainer.json_rows import line_of
 
-QUICK_RUN = shlex.split(
-    "--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --epochs 1 --check-every 2"
-)
+QUICK_RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2")
 OPTIONS = shlex.split(
     "--samples --features --fraud-rate --seed --hidden --activation --dropout --l2 --positive-weight --epochs "
     "--batch-size --optimizer --learning-rate --dtype --check-every --check-rows --coverage --derivative "
     "--check-dropout --terms --threshold --step --on-failure --bug --bug-after --out --checkpoint-every --resume "
     "--overwrite --quiet --help --nothing -h"
 )
-VALUES = shlex.split(
-    "0 1 2 3 7 0.5 1e-4 -1 1e400 nan inf adam sgd relu tanh full directions central complex float32 dW2 list"
-)
+VALUES = shlex.split("0 1 2 3 7 0.5 1e-4 -1 1e400 nan inf adam sgd relu tanh full directions central float32 dW2 list")
 SMALL_VALUES = [value for value in VALUES if value != "list"]
 
 
@@ -245,9 +241,8 @@ def _command_line(folder: Path) -> list[Entrance]:
         with redirect_stdout(io.StringIO()):
             parse(argv)
 
-    numbers_only = numbers.map(str)
     return [
         Entrance("parse", commands([], OPTIONS, VALUES), read, 4),
-        Entrance("parse, any words", st.lists(words | numbers_only, max_size=4), read, 1),
+        Entrance("parse, any words", st.lists(words | numbers.map(str), max_size=4), read, 1),
         Entrance("main", commands(QUICK_RUN, OPTIONS, SMALL_VALUES), run, 2.5),
     ]

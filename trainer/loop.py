@@ -72,23 +72,23 @@ class Trainer:
     ) -> None:
         if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
+        optimizer = Adam() if optimizer is None else optimizer
         for name, value, kind in (
             ("network", network, Network),
-            ("optimizer", Adam() if optimizer is None else optimizer, Optimizer),
+            ("optimizer", optimizer, Optimizer),
+            ("callbacks", callbacks, Iterable),
+            ("history_path", history_path, str | Path | None),
         ):
             if not isinstance(value, kind):
-                raise TypeError(f"Invalid {name}. Expected an instance of trainer.{kind.__name__}. Received {value!r}.")
-        if history_path is not None and not isinstance(history_path, str | Path):
-            raise TypeError(f"Invalid history_path. Expected a path. Received {history_path!r}.")
+                expected = getattr(kind, "__name__", "path")
+                raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
         self.network = network
-        self.optimizer = Adam() if optimizer is None else optimizer
+        self.optimizer = optimizer
         self.batch_size = _integer("batch_size", batch_size, least=1)
         self.epochs = _integer("epochs", epochs, least=1)
         self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
         self.dtype = np.dtype(dtype)
         self.seed = _integer("seed", seed, least=0)
-        if not isinstance(callbacks, Iterable):
-            raise TypeError(f"Invalid callbacks. Expected a list of trainer.Callback. Received {callbacks!r}.")
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
@@ -171,10 +171,8 @@ class Trainer:
         labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
-                raise TypeError(
-                    "The validation rows are no pair. Expected (inputs, targets). "
-                    f"Received {type(validation).__name__}."
-                )
+                received = type(validation).__name__
+                raise TypeError(f"The validation rows are no pair. Expected (inputs, targets). Received {received}.")
             held_out = checked_inputs(validation[0], n_features, self.dtype)
             held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
         batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)

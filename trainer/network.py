@@ -1,7 +1,7 @@
 """Network: layers in order; loss and gradients are pure functions of the parameters."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -238,15 +238,13 @@ class Network:
 
 
 def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
-    if np.ndim(layer_sizes) != 1 if isinstance(layer_sizes, np.ndarray) else not isinstance(layer_sizes, Iterable):
+    if not np.iterable(layer_sizes):
         raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
     for size in layer_sizes:
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")
     sizes = tuple(int(size) for size in layer_sizes)
     if len(sizes) < 2 or sizes[-1] != 1 or min(sizes) < 1:
-        raise ValueError(
-            "Invalid layer_sizes. Expected the width of the inputs, of each hidden layer, and 1, "
-            f"all at least 1. Received {sizes}."
-        )
+        expected = "the width of the inputs, of each hidden layer, and 1, all at least 1"
+        raise ValueError(f"Invalid layer_sizes. Expected {expected}. Received {sizes}.")
     return sizes
