@@ -72,6 +72,7 @@ def check_flat(
         raise ValueError(f"x is not an array of numbers. Expected real numbers. Received {error}.") from None
     if not point.size:
         raise ValueError(f"x is empty. Expected at least one coordinate. Received shape {point.shape}.")
+    np.empty(point.size)  # what cannot fit is refused before its names are read one by one
     shapes = _shapes(names, point.shape)
 
     def join(blocks: Mapping[str, Array]) -> Array:
@@ -110,13 +111,14 @@ def _shapes(names: Names | None, shape: tuple[int, ...]) -> dict[str, tuple[int,
         for name, block in shapes.items():
             if not isinstance(block, tuple | list) or any(not isinstance(n, int) or n < 0 for n in block):
                 raise TypeError(f"The shape of {name} is none. Expected a length, or a tuple. Received {block!r}.")
-    elif isinstance(names, str) or not isinstance(names, Sequence | np.ndarray) or not getattr(names, "ndim", 1):
+        total = sum(prod(block) for block in shapes.values())
+    elif isinstance(names, str) or not np.iterable(names) or not hasattr(names, "__len__"):
         raise TypeError(f"names are no sequence. Expected names, or a mapping. Received {type(names).__name__}.")
     else:
-        shapes = {str(name): () for name in names[: prod(shape) + 1]}  # of too many, one is enough to see it
-        if len(shapes) != len(names) <= prod(shape):
+        total = len(names)
+        shapes = {str(name): () for name in names} if total == prod(shape) else {}
+        if 0 < len(shapes) < total:
             raise ValueError(f"two coordinates have the same name. Expected different names. Received {list(names)}.")
-    total = sum(prod(block) for block in shapes.values()) if isinstance(names, Mapping) else len(names)
     if total != prod(shape):
         raise ValueError(f"the names do not fit x. Expected names for {prod(shape)} coordinates. Received {total}.")
     return shapes

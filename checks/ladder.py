@@ -100,10 +100,9 @@ def climb(
 
 
 def ladder(objective: Objective, direction: Array, step: float, factors: Iterable[float]) -> list[Rung]:
-    """Measure one slope at many steps; steps at which the loss is not finite are left out."""
+    """Measure one slope at many steps; steps at which the loss is not finite, or that round to 0, are left out."""
     rungs = []
-    for factor in factors:
-        h = factor * step
+    for h in filter(None, (factor * step for factor in factors)):
         plus, minus = objective.along(direction, h), objective.along(direction, -h)
         rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, noise(objective) / h)
         if np.isfinite(rung.central):

@@ -221,7 +221,7 @@ def _training(folder: Path) -> list[Entrance]:
         Entrance("predict_proba", anything | arrays, predict, 1, WITH_ROWS),
         Entrance("EarlyStopping", calls(stopping), lambda given: EarlyStopping(**given)),
         Entrance("Checkpoint", calls(saves), lambda given: Checkpoint(**given)),
-        Entrance("make_fraud", calls(table, bad=small), lambda given: make_fraud(**given), 1.5),
+        Entrance("make_fraud", calls(table, bad=small), lambda given: make_fraud(**given), 1.5, WITH_ROWS),
     ]
 
 

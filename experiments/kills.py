@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from experiments.judgement import Judgement
 from experiments.killed_run import MOMENTS, KilledRun
+from experiments.remains import differences, outcome, torn
 from experiments.small_run import in_memory, on_disk
+from trainer.durable import UNFINISHED
 
 RUNS, QUICK_RUNS = 216, 12
 FURTHER = 0.4  # probability that a run which goes on is killed once more
@@ -80,13 +82,14 @@ def _cut(run: KilledRun, whole: KilledRun, number: int, duration: float, rng: ra
             places.append(run.kill(moment, duration, rng))
             if run.let_in:
                 wrong.append("a second run was let into the folder")
-            wrong += [f"torn under a good name: {name}" for name in run.torn()]
-            if run.outcome() not in (None, "running", "completed"):
-                wrong.append(f"run.json says {run.outcome()} after a kill")
-            if run.outcome() == "completed":
-                wrong += [f"completed with another end: {name}" for name in run.differences(whole)]
+            wrong += [f"torn under a good name: {name}" for name in torn(run.out)]
+            if outcome(run.out) not in (None, "running", "completed"):
+                wrong.append(f"run.json says {outcome(run.out)} after a kill")
+            if outcome(run.out) == "completed":
+                wrong += [f"completed with another end: {name}" for name in differences(run.out, whole.out)]
         run.finish("--resume")
-        wrong += [f"another end: {name}" for name in run.differences(whole)]
+        wrong += [f"another end: {name}" for name in differences(run.out, whole.out)]
+        wrong += [f"left behind: {path.name}" for path in run.out.glob(f"*{UNFINISHED}")]
     except Exception as error:
         wrong.append(f"{type(error).__name__}: {error}")
     return {"places": places, "wrong": wrong}

@@ -174,11 +174,13 @@ print(row.measured, row.failures)
 sys.exit(row.met)
 """
 SLOWLY_IN_PLACE = """
+kills.MOMENTS = ("any",)
+
 class Slow:
     def __init__(self, file): self.file = file
     def __getattr__(self, name): return getattr(self.file, name)
     def write(self, content):
-        time.sleep(0.000_5)
+        time.sleep(0.002)
         return self.file.write(content)
 
 def in_place(path, write):
@@ -187,6 +189,7 @@ def in_place(path, write):
 
 trainer.archive.replace_file = experiments.run_folder.replace_file = in_place
 """
+NO_PLACE = "import trainer.place; trainer.place.Place.load_state_dict = lambda *_: None"
 NO_LOCK = "experiments.run_folder.fcntl.flock = lambda *_: None"
 
 
@@ -195,7 +198,9 @@ NO_LOCK = "experiments.run_folder.fcntl.flock = lambda *_: None"
     [
         (SLOWLY_IN_PLACE, 0, "torn under a good name: checkpoint"),
         (NO_LOCK, 3, "a second run was let into the folder"),
+        (NO_PLACE, 5, "another end: parameters"),
     ],
+    ids=["slowly in place", "no lock", "no place"],
 )
 def test_runs_that_are_killed_show_what_a_protection_is_worth(sabotage: str, first: int, seen: str) -> None:
     source = SABOTAGE.format(sabotage=sabotage, runs=3 if first == 0 else 1, first=first)
