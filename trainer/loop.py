@@ -73,14 +73,13 @@ class Trainer:
         if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
         optimizer = Adam() if optimizer is None else optimizer
-        for name, value, kind in (
-            ("network", network, Network),
-            ("optimizer", optimizer, Optimizer),
-            ("callbacks", callbacks, Iterable),
-            ("history_path", history_path, str | Path | None),
+        for name, value, fits, expected in (
+            ("network", network, isinstance(network, Network), "trainer.Network"),
+            ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
+            ("callbacks", callbacks, isinstance(callbacks, Iterable), "list of trainer.Callback"),
+            ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
         ):
-            if not isinstance(value, kind):
-                expected = getattr(kind, "__name__", "path")
+            if not fits:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
         self.network = network
         self.optimizer = optimizer
