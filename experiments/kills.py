@@ -16,7 +16,7 @@ from experiments.remains import differences, outcome, torn
 from experiments.small_run import in_memory, on_disk
 from trainer.durable import UNFINISHED
 
-RUNS, QUICK_RUNS = 252, 12
+RUNS, QUICK_RUNS = 288, 12
 LEAST = 200  # runs that a kill must have met before their end; of the quick campaign half
 FURTHER = 0.4  # probability that a run which goes on is killed once more
 MOST = 4  # kills of one run
