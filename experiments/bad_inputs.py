@@ -28,7 +28,9 @@ LONGEST = 20  # seconds that a case may take
 MEMORY = 6 * 2**30  # bytes of addresses that a case may take: what asks for more gets a MemoryError
 ROOT = Path(__file__).parents[1]
 OURS = tuple(str(ROOT / package) for package in ("trainer", "checks", "datasets", "experiments"))
-HERE = tuple(str(ROOT / "experiments" / name) for name in ("bad_inputs.py", "bad_values.py", "entrances.py"))
+HERE = tuple(
+    str(ROOT / "experiments" / name) for name in ("bad_inputs.py", "bad_values.py", "entrances.py", "kept_entrances.py")
+)
 GRAMMAR = re.compile(r"Expected .*Received", re.DOTALL)
 CLEAR: tuple[type[Exception], ...] = (ValueError, TypeError, OSError)
 WITH_ROWS = (*CLEAR, MemoryError, Warning)  # where rows, or a loss, of any size or value are handed in

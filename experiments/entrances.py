@@ -21,6 +21,7 @@ from experiments.arguments import parse
 from experiments.bad_inputs import WITH_ROWS, Entrance
 from experiments.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
 from experiments.fraud import main
+from experiments.kept_entrances import kept_entrances
 from experiments.resuming import resumed
 from experiments.run_folder import RunFolder
 from experiments.small_run import SmallRun
@@ -42,7 +43,7 @@ SMALL_VALUES = [value for value in VALUES if value != "list"]
 
 def entrances(folder: Path) -> list[Entrance]:
     """List the entrances; files go into a folder."""
-    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder)]
+    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *kept_entrances(folder)]
 
 
 def _files(folder: Path) -> list[Entrance]:
