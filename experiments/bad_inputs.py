@@ -119,7 +119,6 @@ def explore(entrance: Entrance, cases: int, number: int) -> tuple[Counter[str], 
     """Try so many inputs of one entrance; give the counts, and of each kind of failure one input."""
     counts: Counter[str] = Counter()
     failures: dict[str, str] = {}
-    foreign: Counter[str] = Counter()
 
     def case(given_input: Any) -> None:
         result, which = attempt(entrance, given_input)
@@ -127,8 +126,6 @@ def explore(entrance: Entrance, cases: int, number: int) -> tuple[Counter[str], 
         bar.update()
         if result == "traceback":
             failures.setdefault(re.sub(r":\s.*", "", which, count=1), f"{which} ← {given_input!r:.300}")
-        elif which:
-            foreign[which] += 1
 
     with tqdm(total=cases, unit="case", desc=entrance.name, leave=False) as bar:
         quiet = settings(
@@ -139,7 +136,8 @@ def explore(entrance: Entrance, cases: int, number: int) -> tuple[Counter[str], 
             suppress_health_check=list(HealthCheck),
             verbosity=Verbosity.quiet,
         )
-        seed(number)(quiet(given(entrance.inputs)(case)))()
+        drawn: Any = given(entrance.inputs)
+        seed(number)(quiet(drawn(case)))()
     return counts, failures
 
 
