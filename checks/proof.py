@@ -8,6 +8,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from checks.power import CONFIDENCE, reading_below
+from checks.proof_state import refuse_broken
 from checks.rendering import proof_paragraph
 from checks.report import GradientReport
 from checks.row_set import RowSet
@@ -49,6 +50,8 @@ class Proof:
         The options of the checks; dropout is ``"none"`` where the network has none.
     n_checks, first, last : int
         How many checks ran, and the iterations of the first and of the last.
+    passed, failed : int
+        How many of them did; the others were undecided.
     n_parameters : int
         Coordinates of the network.
     n_positive : int
@@ -77,6 +80,7 @@ class Proof:
     first: int = 0
     last: int = 0
     passed: int = 0
+    failed: int = 0
     largest: tuple[float, int, str] | None = None
     excluded: dict[str, tuple[float, int]] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
@@ -99,6 +103,7 @@ class Proof:
         self.n_checks += 1
         self.n_parameters = report.n_parameters
         self.passed += report.verdict is Verdict.PASS
+        self.failed += report.verdict is Verdict.FAIL
         self.seconds += report.seconds
         self.kinks += report.kinks
         if len(self.notes) < MOST_KEPT:
@@ -157,8 +162,15 @@ class Proof:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Take up where a `state_dict` left off."""
-        own = dict(state)
+        """Take up where a `state_dict` left off.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        refuse_broken(state)
+        own = {part.name: state[part.name] for part in fields(cls)}
         own |= {name: RowSet.from_text(state[name]) for name in ("rows", "positive_rows")}
         own |= {name: [tuple(entry) for entry in state[name]] for name in ("undecided", "failures")}
         own |= {"terms": list(state["terms"]), "undecided_counts": dict(state["undecided_counts"])}

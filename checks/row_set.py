@@ -51,7 +51,13 @@ class RowSet:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Take back what `to_text` gave; rows beyond the last one of a byte are no rows."""
+        """Take back what `to_text` gave; rows beyond the last one of a byte are no rows.
+
+        Raises
+        ------
+        ValueError
+            If it is no base64.
+        """
         rows = cls()
-        rows._is_in = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8)).astype(bool)
+        rows._is_in = np.unpackbits(np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)).astype(bool)
         return rows

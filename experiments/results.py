@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from checks import Verdict
 from checks.proof import Proof
 from datasets import Split
 from experiments.screen import WIDTH, wrapped
@@ -92,7 +91,7 @@ class Results:
 
 def results(trainer: Trainer, proof: Proof, seconds: float, test: Mapping[str, float] | None) -> Results:
     """Collect what a run that has ended leaves."""
-    state, verdicts = trainer.state, trainer.history.column("verdict")
+    state = trainer.state
     diverged = state.outcome == "completed" and test is None
     return Results(
         outcome="failed" if diverged else state.outcome,
@@ -101,9 +100,9 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Mapping[str, f
         epochs=state.epoch,
         seconds=seconds,
         checks_seconds=proof.seconds,
-        checks=len(verdicts),
-        checks_failed=verdicts.count(Verdict.FAIL),
-        checks_undecided=verdicts.count(Verdict.UNDECIDED),
+        checks=proof.n_checks,
+        checks_failed=proof.failed,
+        checks_undecided=proof.n_checks - proof.passed - proof.failed,
         test=test,
     )
 

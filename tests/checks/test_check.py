@@ -465,6 +465,7 @@ STRANGE = [
     {"gradients": [[1, 2], [3]]},
     {"coverage": np.ones(3)},
     {"derivative": np.zeros(0)},
+    {"step": 1e-320},
     {"parameters": [[1, 2], [3]], "gradients": Ellipsis},
 ]
 

@@ -1,5 +1,6 @@
 """The proof: it says what the reports said, adds up what several directions show, and claims nothing else."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -276,3 +277,23 @@ def test_a_state_once_given_does_not_change_as_checks_are_added():
             state = proof.state_dict()
             text = json.dumps(state)
     assert json.dumps(state) == text
+
+
+BROKEN = [None, -1, 0.5, "text", [], {}, [1], {"W1": 3}, {"W1": [0.1, 0]}, [[1, 2, 3]], True]
+
+
+@pytest.mark.parametrize("part", [part.name for part in dataclasses.fields(Proof)])
+def test_a_state_with_a_broken_part_is_refused_or_is_one_that_could_have_been(part):
+    state = Proof(excluded={"W1": (0.1, 2)}, largest=(0.1, 3, "W1"), failures=[(3, "W1", "wrong")]).state_dict()
+    errors = []
+    for broken in BROKEN:
+        try:
+            proof = Proof.from_state(state | {part: broken})
+        except ValueError as error:
+            errors.append(str(error))
+        else:
+            str(proof), proof.to_dict()
+    assert len(errors) >= 7
+    assert part in ("rows", "positive_rows") or all(part in error for error in errors)
+    with pytest.raises(ValueError, match=part):
+        Proof.from_state({name: value for name, value in state.items() if name != part} | ({part: 0j}))
