@@ -8,8 +8,11 @@ BIN := $(VENV)/bin
 fraud: $(VENV)/core
 	$(BIN)/python -m experiments.fraud --check-every 100
 
+# Two processes with one thread each: with more, the many small products of the tests wait for each other.
+test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

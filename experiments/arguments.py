@@ -193,6 +193,8 @@ def _mistakes_and_output(parser: argparse.ArgumentParser) -> None:
     going_on = "go on with the run that DIR holds, as if it had never been interrupted; begin it if there is none"
     group.add_argument("--resume", action="store_true", help=going_on)
     group.add_argument("--overwrite", action="store_true", help="replace the run that DIR holds")
+    drawn = "do not draw report.html; python -m experiments.report DIR does it later"
+    group.add_argument("--no-report", action="store_true", help=drawn)
     quiet = "show only warnings, errors and the result; log.txt still has every line"
     group.add_argument("--quiet", action="store_true", help=quiet)
 

@@ -142,7 +142,8 @@ def _train(
         checked = None if check is None else check.report
         violation = None if check is None or check.violation is None else check.violation.name
         _keep(folder, trainer, found, proof, checked, violation)
-        add_page(folder, checked, None if test is None or rated is None else curve(rated, data.test.targets))
+        rates = None if test is None or rated is None else curve(rated, data.test.targets)
+        add_page(folder, checked, rates, draw=not settings.no_report)
     if found.outcome == "failed":
         raise UsageError(
             "the training diverged. Expected settings under which the network's outputs stay finite. "

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class KilledRun:
     """
 
     def __init__(self, options: Sequence[str], out: Path, screen: Path | None = None) -> None:
-        self.argv = [*options, "--quiet", "--out", str(out)]
+        self.argv = [*options, "--quiet", "--no-report", "--out", str(out)]
         self.out = out
         self.screen = screen or out.with_name(f"{out.name}.screen")
         self.let_in = False
@@ -62,6 +63,10 @@ class KilledRun:
         if code != 0:
             raise RuntimeError(f"{' '.join(self.argv)}: exit code {code}. It said: {self.said()}")
         return time.perf_counter() - started
+
+    def forget(self) -> None:
+        """Take the folder away, as if nothing had been run yet."""
+        shutil.rmtree(self.out, ignore_errors=True)
 
     def kill(self, moment: str, duration: float, rng: random.Random) -> str:
         """Run it (on, if it was begun before) until a random moment, kill it, and say where that met it.

@@ -20,6 +20,7 @@ RUNS, QUICK_RUNS = 288, 12
 LEAST = 200  # runs that a kill must have met before their end; of the quick campaign half
 FURTHER = 0.4  # probability that a run which goes on is killed once more
 MOST = 4  # kills of one run
+SOONER = (0.5, 0.25, 0.1, 0.03)  # shares of a run's time in which a first kill is tried again that came too late
 SMALL = "--samples 1000 --features 9 --hidden 7 5 --batch-size 64 --epochs 12 --check-every 5"
 WIDE = "--samples 3000 --features 30 --hidden 64 32 --batch-size 256 --epochs 15 --check-every 9 --coverage directions"
 LINEAR = "--samples 700 --features 5 --hidden --batch-size 13 --epochs 3 --dropout 0 --check-every 2 --terms"
@@ -80,7 +81,13 @@ def _cut(run: KilledRun, whole: KilledRun, number: int, duration: float, rng: ra
     try:
         while not places or (len(places) < MOST and rng.random() < FURTHER):
             moment = MOMENTS[number % len(MOMENTS)] if not places else rng.choice(MOMENTS)
-            places.append(run.kill(moment, duration, rng))
+            place = run.kill(moment, duration, rng)
+            for shorter in SOONER if not places else ():
+                if place != "after the end":
+                    break
+                run.forget()
+                place = run.kill(moment, shorter * duration, rng)
+            places.append(place)
             if run.let_in:
                 wrong.append("a second run was let into the folder")
             wrong += [f"torn under a good name: {name}" for name in torn(run.out)]

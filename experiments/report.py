@@ -41,7 +41,9 @@ exit codes:
 logger = logging.getLogger("experiments.report")
 
 
-def add_page(folder: RunFolder, report: GradientReport | None, curve: Mapping[str, Any] | None) -> None:
+def add_page(
+    folder: RunFolder, report: GradientReport | None, curve: Mapping[str, Any] | None, *, draw: bool = True
+) -> None:
     """Add the page to what a run has kept; where it cannot be made, say so in a line, for the run counts more.
 
     Parameters
@@ -52,13 +54,16 @@ def add_page(folder: RunFolder, report: GradientReport | None, curve: Mapping[st
         The last check, kept entry by entry for the page.
     curve : mapping or None
         What `experiments.curve` measured, kept for the page.
+    draw : bool, default=True
+        Draw it now; else it can be drawn later from what was kept.
     """
     try:
         if curve is not None:
             folder.write_json("curve.json", curve)
         if report is not None:
             folder.write_arrays("check.npz", _entries(report))
-        _write(folder / "report.html", page(read_run(folder.path)))
+        if draw:
+            _write(folder / "report.html", page(read_run(folder.path)))
     except ImportError:
         logger.info("report.html was not written: it takes the extra 'report' (matplotlib and jinja2)")
     except Exception as error:  # drawing must not lose a run that has ended well

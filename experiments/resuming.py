@@ -8,8 +8,8 @@ from experiments.run_folder import RunFolder
 from experiments.settings import Settings, UsageError
 
 #: What may differ from one part of a run to the next.
-FREE = ("out", "resume", "overwrite", "quiet", "epochs", "checkpoint_every", "argv")
-FLAGS = ("--resume", "--overwrite", "--quiet")
+FREE = ("out", "resume", "overwrite", "no_report", "quiet", "epochs", "checkpoint_every", "argv")
+FLAGS = ("--resume", "--overwrite", "--no-report", "--quiet")
 
 
 def resumed(settings: Settings) -> Settings:

@@ -42,8 +42,8 @@ class Settings:
         Folder for what the run leaves behind.
     checkpoint_every : int
         Iterations between two checkpoints there; 0 for none.
-    resume, overwrite, quiet : bool
-        Whether to go on with an earlier run there, to replace it, and to show no progress.
+    resume, overwrite, no_report, quiet : bool
+        Whether to go on with an earlier run there, to replace it, to draw no page of it, and to show no progress.
     argv : list of str
         The words that these were read from.
     """
@@ -80,6 +80,7 @@ class Settings:
     checkpoint_every: int
     resume: bool
     overwrite: bool
+    no_report: bool
     quiet: bool
     argv: list[str]
 

@@ -49,7 +49,8 @@ def svg(draw: Callable[[Any, float], object], prefix: str, width: float, height:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE | {"svg.hashsalt": prefix}), warnings.catch_warnings():
+    style: dict[Any, Any] = STYLE | {"svg.hashsalt": prefix}
+    with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of a name; the browser has fonts of its own
         figure = Figure(figsize=(width / 72.0, height / 72.0))
         draw(figure, width)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from experiments import fraud
 from experiments.fraud import main
 from experiments.screen import HEIGHT, WIDTH
 
-SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
 N_CHECKS = 4  # in 20 iterations
 Captured = pytest.CaptureFixture[str]
 

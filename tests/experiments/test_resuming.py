@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from trainer import History
 from trainer.checkpoint import checkpoints
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--batch-size=64", "--check-every=5", "--quiet"]
+SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --batch-size=64 --check-every=5 --no-report --quiet")
 LONG = [*SMALL, "--epochs=2000", "--checkpoint-every=7"]  # 20,000 iterations: ended long before that
 Captured = pytest.CaptureFixture[str]
 
@@ -69,7 +70,7 @@ def test_a_killed_run_reads_as_running_and_goes_on_to_the_same_end(tmp_path: Pat
     assert state["started"][:2] == "20"
     n_done = len(History.read(tmp_path / "cut" / "history.jsonl").column("loss"))
     epochs = f"--epochs={n_done // 10 + 3}"
-    assert main(["--out", str(tmp_path / "cut"), "--resume", "--quiet", epochs]) == 0
+    assert main(["--out", str(tmp_path / "cut"), "--resume", "--no-report", "--quiet", epochs]) == 0
     assert main([*LONG, *options, epochs, "--out", str(tmp_path / "whole")]) == 0
     assert_same(tmp_path / "cut", tmp_path / "whole")
     assert load(tmp_path / "cut" / "run.json")["outcome"] == "completed"
@@ -124,8 +125,8 @@ def test_resume_begins_a_run_where_there_is_none(tmp_path: Path) -> None:
 
 def test_a_run_that_ended_may_go_on_for_more_epochs(tmp_path: Path) -> None:
     assert main([*SMALL, "--epochs=2", "--checkpoint-every=7", "--out", str(tmp_path / "one")]) == 0
-    assert main(["--resume", "--epochs=3", "--quiet", "--out", str(tmp_path / "one")]) == 0
-    assert main(["--resume", "--quiet", "--out", str(tmp_path / "one")]) == 0
+    assert main(["--resume", "--epochs=3", "--no-report", "--quiet", "--out", str(tmp_path / "one")]) == 0
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path / "one")]) == 0
     assert main([*SMALL, "--epochs=3", "--out", str(tmp_path / "two")]) == 0
     assert_same(tmp_path / "one", tmp_path / "two")
 
@@ -138,7 +139,7 @@ def test_a_halted_run_resumed_halts_again(tmp_path: Path, capsys: Captured) -> N
     assert (tmp_path / state["violation"]).exists()
     assert state["reason"] == "TrainingHaltedByCheck: Training halted at iteration 20."
     first = capsys.readouterr().err
-    assert main(["--resume", "--quiet", "--out", str(tmp_path)]) == 1
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path)]) == 1
     assert "Training halted at iteration 20." in first
     assert "Training halted at iteration 20." in capsys.readouterr().err
 
@@ -238,7 +239,7 @@ def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
     assert re.fullmatch(r".*cannot write\. .*then --resume goes on\. .*No space left on device.*\n", shown)
     state = load(tmp_path / "cut" / "run.json")
     assert (state["outcome"], state["reason"]) == ("failed", "[Errno 28] No space left on device")
-    assert main(["--resume", "--quiet", "--out", str(tmp_path / "cut")]) == 0
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path / "cut")]) == 0
     assert main([*options, "--out", str(tmp_path / "whole")]) == 0
     assert_same(tmp_path / "cut", tmp_path / "whole")
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,7 +18,7 @@ from experiments.screen import HEIGHT, WIDTH, one_screen
 from trainer import History
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
 N_CHECKS = 4  # in 20 iterations
 Captured = pytest.CaptureFixture[str]
 
