@@ -124,7 +124,7 @@ class Trainer:
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         *,
         both_classes: bool = True,
-        resume: Snapshot | None = None,
+        resume: Snapshot | Path | str | None = None,
     ) -> History:
         """Train from fresh parameters, or go on from a snapshot; nothing else of an earlier fit is kept.
 
@@ -139,7 +139,7 @@ class Trainer:
             penalty included, without dropout.
         both_classes : bool, default=True
             Refuse rows of one class only, from which nothing can be learnt but that class.
-        resume : Snapshot, optional
+        resume : Snapshot or path, optional
             Where an interrupted run of the same settings and rows stood, as `latest_checkpoint` reads it: the run goes
             on from there, and ends with bit-identical parameters and history (but for times) as if it had
             never been interrupted. `epochs` may be larger than it was.
@@ -165,6 +165,7 @@ class Trainer:
         Any exception out of a hook, and `KeyboardInterrupt`, leaves `fit` as it was raised, once every
         `on_train_end` was called and the end row is written.
         """
+        snapshot = None if resume is None else Snapshot.given(resume)
         n_features = self.network.layer_sizes[0]
         rows = checked_inputs(inputs, n_features, self.dtype)
         labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
@@ -194,16 +195,16 @@ class Trainer:
             batch=Batch(rows[:0], labels[:0]),
             callbacks=self.callbacks,
             settings=self._settings(),
-            resumed=resume is not None,
+            resumed=snapshot is not None,
             validation=None if validation is None else Batch(held_out, held_out_labels),
         )
-        if resume is None:
+        if snapshot is None:
             state.history = History(self.history_path)
         else:
-            resume.restore(state)
-            state.history = resume.history(self.history_path)
+            snapshot.restore(state)
+            state.history = snapshot.history(self.history_path)
         self._state = state
-        self._run(state, batches, resume)
+        self._run(state, batches, snapshot)
         return state.history
 
     def predict_proba(self, inputs: ArrayLike) -> Array:

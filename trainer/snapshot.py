@@ -112,6 +112,24 @@ class Snapshot:
             )
         return cls(archive.arrays, archive.facts)
 
+    @classmethod
+    def given(cls, snapshot: Self | Path | str) -> Self:
+        """Give the snapshot itself, or read it where its path is given.
+
+        Raises
+        ------
+        TypeError
+            If it is neither; and what `read` raises.
+        """
+        if isinstance(snapshot, cls):
+            return snapshot
+        if not isinstance(snapshot, Path | str):
+            raise TypeError(
+                "There is nothing to resume. Expected a snapshot, as latest_checkpoint(folder) gives it, or its path. "
+                f"Received {type(snapshot).__name__}."
+            )
+        return cls.read(snapshot)
+
     def restore(self, state: TrainState) -> None:
         """Bring a fresh run to where this one was, but for its history and its callbacks.
 

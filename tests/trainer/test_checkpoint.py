@@ -167,6 +167,18 @@ def test_more_epochs_than_planned_end_as_a_run_of_that_many(folders):
     assert_same(fitted(trainer_of(folders[1], epochs=6), snapshot), whole)
 
 
+def test_a_path_is_resumed_as_its_snapshot_is(folders):
+    whole = fitted(trainer_of(folders[0]))
+    crashed(folders[1], 20)
+    assert_same(fitted(trainer_of(folders[1]), str(checkpoints(folders[1])[-1])), whole)
+
+
+@pytest.mark.parametrize("resume", [3, True, {}, b"path", [None]])
+def test_anything_else_is_not_resumed(folders, resume):
+    with pytest.raises(TypeError, match=r"nothing to resume\. Expected .* Received "):
+        fitted(trainer_of(folders[0]), resume)
+
+
 def test_the_last_two_are_kept(folders):
     fitted(trainer_of(folders[0], every=3))
     assert [path.name for path in checkpoints(folders[0])] == ["checkpoint-00000027.npz", "checkpoint-00000030.npz"]
