@@ -66,10 +66,7 @@ def check_flat(
         raise TypeError(f"grad is no function. Expected grad(x, *args), or True. Received {type(grad).__name__}.")
     if not isinstance(args, Sequence):
         raise TypeError(f"args are no sequence. Expected further arguments of f and grad. Received {args!r}.")
-    try:
-        point = np.asarray(x)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"x is not an array of numbers. Expected real numbers. Received {error}.") from None
+    point = _array(x, "x")
     if not point.size:
         raise ValueError(f"x is empty. Expected at least one coordinate. Received shape {point.shape}.")
     np.empty(point.size)  # what cannot fit is refused before its names are read one by one
@@ -79,7 +76,7 @@ def check_flat(
         return np.concatenate([np.ravel(block) for block in blocks.values()]).reshape(point.shape)
 
     def split(vector: ArrayLike) -> dict[str, Array]:
-        flat = np.asarray(vector)
+        flat = _array(vector, "the gradient")
         if flat.shape != point.shape:
             raise ValueError(f"the gradient has the wrong shape. Expected {point.shape}. Received {flat.shape}.")
         ends = np.cumsum([prod(shape) for shape in shapes.values()])
@@ -95,6 +92,13 @@ def check_flat(
         return split(_pair(f(vector, *args))[1] if grad is True else grad(vector, *args))
 
     return check_gradients(loss, gradients, split(point), **options)
+
+
+def _array(value: ArrayLike, what: str) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{what} is not an array of numbers. Expected real numbers. Received {error}.") from None
 
 
 def _pair(value: Any) -> Any:

@@ -29,7 +29,7 @@ class Results:
     iterations, epochs : int
         Done, the last one perhaps in part.
     seconds, checks_seconds : float
-        Of the training, checks included, and of the checks alone.
+        Of the training, checks included, since it was begun or resumed; and of the checks alone, all of them.
     checks, checks_failed, checks_undecided : int
         How many, and how many of them with these verdicts.
     test : dict of str to float, or None

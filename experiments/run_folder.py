@@ -86,7 +86,9 @@ class RunFolder:
             make_folder(self.path)
             self._handle = self._locked()
             self._refuse_to_lose()
-            if not self._resume:
+            if self._resume:
+                self._clear(f"*{UNFINISHED}")  # what a kill has cut short
+            else:
                 self.clear()
             os.pwrite(self._handle, bytes(BALLAST), 0)
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -128,8 +130,7 @@ class RunFolder:
         for name in self.files:
             (self / name).unlink(missing_ok=True)
         for pattern in self.patterns:
-            for path in self.path.glob(pattern):
-                path.unlink()
+            self._clear(pattern)
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write one JSON file; NaN and the infinities become strings, as in the history."""
@@ -160,6 +161,10 @@ class RunFolder:
                 f"{self / name} is no file of a run. Expected a JSON object. Received {type(data).__name__}."
             )
         return data
+
+    def _clear(self, pattern: str) -> None:
+        for path in self.path.glob(pattern):
+            path.unlink()
 
     def _refuse_to_lose(self) -> None:
         found = [name for name in self.files if (self / name).exists()]

@@ -121,3 +121,8 @@ STRANGE = [{"f": 3}, {"grad": None}, {"args": None}, {"names": 3}, {"names": {"a
 def test_what_does_not_fit_is_refused_with_what_was_expected_and_received(strange):
     with pytest.raises((TypeError, ValueError), match=r"Expected .* Received "):
         check_flat(**SQUARE | strange)
+
+
+def test_a_gradient_that_is_no_array_is_refused_in_our_words():
+    with pytest.raises(ValueError, match=r"the gradient is not an array of numbers\. Expected .* Received "):
+        check_flat(lambda x: 1.0, lambda x: [1.0, [2.0, 3.0], 4.0], np.ones(3))

@@ -267,3 +267,11 @@ def test_a_clock_that_jumps_back_changes_labels_only(tmp_path: Path, monkeypatch
     assert (state["started"][:4], state["ended"][:4]) == ("2026", "1970")
     assert state["outcome"] == "completed"
     assert 0 < metrics["checks_seconds"] < metrics["seconds"] < 60
+
+
+def test_what_a_kill_has_cut_short_is_cleared_away_when_the_run_goes_on(tmp_path: Path) -> None:
+    assert main([*SMALL, "--epochs=1", "--out", str(tmp_path)]) == 0
+    for name in ("report.json", "check.npz", "checkpoint-00000007.npz"):
+        (tmp_path / f"{name}.unfinished").write_bytes(b"torn")
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path)]) == 0
+    assert not list(tmp_path.glob("*.unfinished"))

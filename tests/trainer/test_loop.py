@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer import SGD, Adam, Callback, History, Network, Trainer, TrainingHalted
+from trainer import SGD, Adam, Callback, EarlyStopping, History, Network, Trainer, TrainingHalted
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.standard_normal((23, 5))
@@ -200,3 +200,11 @@ def test_nothing_is_known_before_a_fit():
 def test_arguments_out_of_range_are_refused(options, error, message):
     with pytest.raises(error, match=f"{message}. Expected .* Received"):
         Trainer(Network((5, 1)), **options)
+
+
+def test_one_callback_needs_no_list_and_what_is_none_is_refused():
+    stopping = EarlyStopping("epoch_loss")
+    assert Trainer(Network((3, 1)), callbacks=stopping).callbacks == [stopping]
+    for wrong in (np.array(2.5), 3, [None], "on_batch_end"):
+        with pytest.raises(TypeError, match=r"Not a callback\. Expected instances of trainer\.Callback\. Received "):
+            Trainer(Network((3, 1)), callbacks=wrong)
