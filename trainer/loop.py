@@ -44,7 +44,7 @@ class Trainer:
     seed : int >= 0, default=0
         Of three independent generators: initial parameters, order of the rows, dropout masks. The same seed
         gives bit-identical parameters on the same machine.
-    callbacks : iterable of Callback, or one, default=()
+    callbacks : iterable of Callback, default=()
         Called in this order.
     history_path : path, optional
         Where `History` writes its rows as JSON lines.
@@ -67,7 +67,7 @@ class Trainer:
         shuffle_window: int | None = None,
         dtype: Literal["float64", "float32"] = "float64",
         seed: int = 0,
-        callbacks: Iterable[Callback] | Callback = (),
+        callbacks: Iterable[Callback] = (),
         history_path: Path | str | None = None,
     ) -> None:
         if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
@@ -76,7 +76,7 @@ class Trainer:
         for name, value, fits, expected in (
             ("network", network, isinstance(network, Network), "trainer.Network"),
             ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
-            ("callbacks", callbacks, isinstance(callbacks, Iterable), "list of trainer.Callback"),
+            ("callbacks", callbacks, np.iterable(callbacks), "list of trainer.Callback"),
             ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
         ):
             if not fits:
@@ -88,7 +88,7 @@ class Trainer:
         self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
         self.dtype = np.dtype(dtype)
         self.seed = _integer("seed", seed, least=0)
-        self.callbacks = list(callbacks if np.iterable(callbacks) else [callbacks])
+        self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"Not a callback. Expected instances of trainer.Callback. Received {callback!r}.")

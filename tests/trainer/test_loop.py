@@ -202,9 +202,7 @@ def test_arguments_out_of_range_are_refused(options, error, message):
         Trainer(Network((5, 1)), **options)
 
 
-def test_one_callback_needs_no_list_and_what_is_none_is_refused():
-    stopping = EarlyStopping("epoch_loss")
-    assert Trainer(Network((3, 1)), callbacks=stopping).callbacks == [stopping]
-    for wrong in (np.array(2.5), 3, [None], "on_batch_end"):
-        with pytest.raises(TypeError, match=r"Not a callback\. Expected instances of trainer\.Callback\. Received "):
-            Trainer(Network((3, 1)), callbacks=wrong)
+@pytest.mark.parametrize("wrong", [np.array(2.5), 3, [None], "on_batch_end", EarlyStopping("epoch_loss")])
+def test_callbacks_that_are_none_are_refused(wrong):
+    with pytest.raises(TypeError, match=r"callback.*\. Expected .*trainer\.Callback\. Received "):
+        Trainer(Network((3, 1)), callbacks=wrong)
