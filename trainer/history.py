@@ -74,11 +74,13 @@ class History:
             self._rows.append(plain(row))
         else:
             self._write(line_of(row))
-        self._last.append(dict(row))
+            self._last.append(dict(row))
         self._n_rows += 1
 
     def last(self, n: int) -> list[Row]:
         """Return the last `n` rows, at most `LAST`, without reading a file."""
+        if self.path is None:
+            return self._rows[max(0, len(self._rows) - n) :]
         return [plain(row) for row in islice(reversed(self._last), n)][::-1]
 
     def column(self, name: str) -> list[Any]:
