@@ -45,11 +45,12 @@ def read_run(path: Path | str) -> Record:
     if settings is None or not (folder / "history.jsonl").is_file():
         raise UsageError(f"this folder holds no run. Expected settings.json and history.jsonl. Received {path}")
     metrics, proof, report, curve = (_json(folder / f"{n}.json") for n in ("metrics", "proof", "report", "curve"))
+    state = _json(folder / "run.json")  # metrics.json may be that of a part before, if the run was resumed and killed
     entries = _guarded(folder / "check.npz", MOST_ARRAYS, _entries) or {}
     return Record(
         settings=settings,
         **_guarded(folder / "history.jsonl", MOST_HISTORY, _history),
-        outcome=_outcome(metrics),
+        outcome=_outcome(metrics if state is None else state),
         metrics=metrics,
         proof=None if proof is None else str(proof.get("paragraph", "")),
         report=_made(folder / "report.json", report, lambda data: _report(data, entries)),
@@ -135,8 +136,8 @@ def _share(threshold: float) -> float:
     return threshold
 
 
-def _outcome(metrics: Mapping[str, Any] | None) -> str:
-    outcome = None if metrics is None else metrics.get("outcome")
+def _outcome(state: Mapping[str, Any] | None) -> str:
+    outcome = None if state is None else state.get("outcome")
     return outcome if outcome in ENDS else "unfinished"
 
 

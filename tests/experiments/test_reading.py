@@ -49,7 +49,7 @@ def test_rounding_explains_what_a_correct_run_reads(kept) -> None:
 
 def test_a_run_that_was_killed_is_read_as_far_as_it_came(own) -> None:
     folder = own("completed")
-    for name in ("metrics.json", "proof.json", "report.json", "check.npz", "curve.json", "parameters.npz"):
+    for name in ("run.json", "metrics.json", "proof.json", "report.json", "check.npz", "curve.json", "parameters.npz"):
         (folder / name).unlink()
     lines = (folder / "history.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "history.jsonl").write_bytes(b"".join(lines[:12]) + lines[12][:20])  # the last write was cut short
@@ -57,7 +57,15 @@ def test_a_run_that_was_killed_is_read_as_far_as_it_came(own) -> None:
     assert (found.outcome, len(found.losses), found.report, found.proof) == ("unfinished", 11, None, None)
 
 
-@pytest.mark.parametrize("name", ["settings.json", "metrics.json", "proof.json", "report.json", "curve.json"])
+def test_a_resumed_run_that_was_killed_is_unfinished_whatever_the_part_before_left(own) -> None:
+    folder = own("completed")
+    (folder / "run.json").write_text('{"outcome": "running", "pid": 1}', encoding="utf-8")
+    assert read_run(folder).outcome == "unfinished"
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.json", "run.json", "metrics.json", "proof.json", "report.json", "curve.json"]
+)
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000])
 def test_a_broken_file_is_one_line_and_exit_code_2(name: str, text: str, own, capsys: Captured) -> None:
     folder = own("halted" if name == "report.json" else "completed")
