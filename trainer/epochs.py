@@ -16,6 +16,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     batches : Batches
     """
     network, parameters, gradients, place = state.network, state.parameters, state.gradients, state.place
+    begins, ends = hooks.any("on_batch_begin"), hooks.any("on_batch_end")
     for epoch in range(max(1, state.epoch), state.n_epochs + 1):
         if epoch != state.epoch:
             state.epoch = epoch
@@ -25,7 +26,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
         for state.batch in batches.epoch(place.order, skip=place.batches):
             state.iteration += 1
             state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
-            if hooks.call("on_batch_begin", state):
+            if begins and hooks.call("on_batch_begin", state):
                 return
             state.loss, _ = network.loss_and_gradients(parameters, *state.batch, place.masks, gradients)
             state.row["loss"] = state.loss
@@ -38,7 +39,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 return
             state.optimizer.update(parameters.vector, gradients.vector, state.optimizer_state)
             place.batches += 1
-            if hooks.call("on_batch_end", state):
+            if ends and hooks.call("on_batch_end", state):
                 return
         state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
         state.row["epoch_loss"] = place.total / len(state.inputs)

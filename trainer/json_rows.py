@@ -11,6 +11,7 @@ import numpy as np
 Row = dict[str, Any]  # text, number, boolean, None, or lists of them
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for these
+PLAIN = frozenset((float, int, str, bool, type(None)))
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: json.dumps with options makes one a row
 
 
@@ -39,8 +40,10 @@ def row_of(line: bytes) -> Row:
 
 def plain(value: Any) -> Any:
     """Turn numpy's numbers and arrays, enumerations, tuples and unknown objects into plain Python."""
-    if value is None or type(value) in (float, int, str, bool):
+    if type(value) in PLAIN:
         return value
+    if type(value) is dict:  # most often a row, and nearly all of it plain: no call for every value
+        return {str(key): item if type(item) in PLAIN else plain(item) for key, item in value.items()}
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, (np.generic, np.ndarray)):
