@@ -196,16 +196,16 @@ NO_LOCK = "experiments.run_folder.fcntl.flock = lambda *_: None"
 @pytest.mark.parametrize(
     ("sabotage", "first", "seen"),
     [
-        (SLOWLY_IN_PLACE, 0, "torn under a good name: checkpoint"),
+        (SLOWLY_IN_PLACE, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
         (NO_LOCK, 3, "a second run was let into the folder"),
         (NO_PLACE, 5, "another end: parameters"),
     ],
     ids=["slowly in place", "no lock", "no place"],
 )
 def test_runs_that_are_killed_show_what_a_protection_is_worth(sabotage: str, first: int, seen: str) -> None:
-    source = SABOTAGE.format(sabotage=sabotage, runs=2 if first == 0 else 1, first=first)
+    source = SABOTAGE.format(sabotage=sabotage, runs=3 if first == 0 else 1, first=first)
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert seen in done.stdout, done.stderr
+    assert re.search(seen, done.stdout), done.stderr
     assert done.returncode == 0
 
 
