@@ -144,6 +144,8 @@ def _train(
         _keep(folder, trainer, found, proof, checked, violation)
         rates = None if test is None or rated is None else curve(rated, data.test.targets)
         add_page(folder, checked, rates, draw=not settings.no_report)
+        if in_order:
+            logger.info("what the run leaves is in %s", folder.path)
     if found.outcome == "failed":
         raise UsageError(
             "the training diverged. Expected settings under which the network's outputs stay finite. "
