@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.settings import UsageError
+from trainer.checkpoint import PATTERN
 from trainer.durable import UNFINISHED, make_folder, replace_file
 from trainer.json_rows import finite, plain
 
@@ -52,7 +53,7 @@ class RunFolder:
         *("check.npz", "curve.json", "report.html"),  # for the page, and the page
     )
     findings = "violation-*.npz"
-    patterns = ("checkpoint-*.npz", findings, f"*{UNFINISHED}")
+    patterns = (PATTERN, findings, f"*{UNFINISHED}")
 
     def __init__(self, path: Path | str, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = Path(path)
