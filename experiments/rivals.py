@@ -165,11 +165,11 @@ def jax_scan(inputs: Array, targets: Array, epochs: int) -> Fit:
         keys = jax.random.split(jax.random.key(0), epochs + 1)
         rng = np.random.default_rng(0)
         parameters = [
-            (jnp.asarray(rng.standard_normal((i, o)) * np.sqrt(2 / i), jnp.float32), jnp.zeros(o))
+            (jnp.asarray(rng.standard_normal((i, o)) * np.sqrt(2 / i), jnp.float32), jnp.zeros(o, jnp.float32))
             for i, o in pairwise(SIZES)
         ]
         zeros = jax.tree.map(jnp.zeros_like, parameters)
-        state = (parameters, zeros, zeros, jnp.zeros(()))
+        state = (parameters, zeros, zeros, jnp.zeros((), jnp.float32))
         for key in keys[1:]:
             state, _ = compiled(state, key)
         jax.block_until_ready(state)
