@@ -83,14 +83,15 @@ class WeightedBinaryCrossEntropy:
             In nats.
         """
         targets = targets.astype(logits.real.dtype, copy=False)
+        losses: Array
         if logits.dtype.kind == "c":
             positive = logits.real > 0
-            hinge, magnitude = np.where(positive, logits, 0), np.where(positive, logits, -logits)
+            losses = np.log1p(np.exp(np.where(positive, -logits, logits)))
+            losses += logits * (positive - targets)
         else:
-            hinge, magnitude = np.maximum(logits, 0), np.abs(logits)
-        losses: Array = hinge
-        losses -= logits * targets
-        losses += np.log1p(np.exp(-magnitude))
+            losses = np.maximum(logits, 0)
+            losses -= logits * targets
+            losses += np.log1p(np.exp(-np.abs(logits)))
         if self.positive_weight != 1:
             losses *= self._weights(targets)
         return losses
