@@ -175,7 +175,9 @@ class GradientCheck(Callback):
         if self._sampler is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
         probe = self._workspace.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
-        before = {"generator": self._rng.bit_generator.state, "complex_confirmed": self._complex_confirmed}
+        before: dict[str, Any] = {}
+        if self.violations is not None:
+            before = {"generator": self._rng.bit_generator.state, "complex_confirmed": self._complex_confirmed}
         report = self._workspace.check(
             probe, self._rng, terms=self.terms, complex_confirmed=self._complex_confirmed, **self.options
         )

@@ -141,21 +141,22 @@ class Objective:
     def complex_at(self, vector: Array) -> complex:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
         self.evaluations += 1
-        value = complex(_one_number(self.complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
-        self.last = value.real
-        return value
+        value = self.complex_call(lambda: self._loss(self.layout.unflatten(vector)))
+        number = value if type(value) is complex else complex(_one_number(value, "c"))
+        self.last = number.real
+        return number
 
-    def complex_call(self, call: Callable[[], Any]) -> Array:
-        """Make a call that must give complex numbers; turn whatever goes wrong into a refusal."""
+    def complex_call(self, call: Callable[[], Any]) -> Any:
+        """Make a call that must give a complex number or array; turn whatever goes wrong into a refusal."""
         if self.complex_refusal is None:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", np.exceptions.ComplexWarning)
-                    value = np.asarray(call())
+                value = call() if self.complex_confirmed else _without_warning(call)
+                if type(value) is not complex:
+                    value = np.asarray(value)
             except Exception as error:  # whatever a foreign loss raises, it is an answer: no complex step
                 self.complex_refusal = _why_not_complex(error)
             else:
-                if value.dtype.kind == "c":
+                if type(value) is complex or value.dtype.kind == "c":
                     return value
                 self.complex_refusal = (
                     "the loss returned a real number for complex parameters: it drops the imaginary part"
@@ -184,6 +185,16 @@ class Objective:
         twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
         twin._is_beside = True
         return twin
+
+
+def _without_warning(call: Callable[[], Any]) -> Any:
+    """Make a call in which it is an error to drop an imaginary part.
+
+    Looking out for that takes as long as ten small passes; a loss of which it is known that it does not is not watched.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        return call()
 
 
 def _one_number(value: Any, kinds: str) -> Any:
