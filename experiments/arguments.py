@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 
 from datasets.fraud import MAX_SEED
 from datasets.table_file import ENDINGS
@@ -72,6 +73,10 @@ def parse(argv: Sequence[str]) -> Settings:
         options["checkpoint_every"] = CHECKPOINT_EVERY if options["out"] else 0
     settings = Settings(**options, argv=list(argv))
     _refuse_two_tables(settings, argv)
+    if settings.compiled and settings.activation != "relu":
+        raise UsageError(f"--compiled knows ReLU only. Expected --activation relu. Received {settings.activation}.")
+    if settings.compiled and not find_spec("numba"):
+        raise UsageError("--compiled needs numba. Expected `pip install -e '.[fast]'`. Received no numba.")
     if settings.bug_after and not settings.bug:
         raise UsageError(
             f"--bug-after has no mistake to delay. Expected --bug NAME too. Received {settings.bug_after}."
@@ -153,6 +158,8 @@ def _training(parser: argparse.ArgumentParser) -> None:
     rates = ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items())
     group.add_argument("--learning-rate", type=positive, metavar="X", help=f"({rates})")
     add("--dtype", one_of("float64", "float32"), "float64", "float64|float32", "checked in float64 either way")
+    faster = "compile network and adam with numba: pays where training takes more than seconds"
+    group.add_argument("--compiled", action="store_true", help=faster)
 
 
 def _check(parser: argparse.ArgumentParser) -> None:

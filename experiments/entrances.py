@@ -33,9 +33,9 @@ from trainer.json_rows import line_of
 QUICK_RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2")
 OPTIONS = shlex.split(
     "--samples --features --fraud-rate --seed --hidden --activation --dropout --l2 --positive-weight --epochs "
-    "--batch-size --optimizer --learning-rate --dtype --check-every --check-rows --coverage --derivative "
-    "--check-dropout --terms --threshold --step --on-failure --bug --bug-after --out --checkpoint-every --resume "
-    "--overwrite --quiet --help --nothing -h"
+    "--batch-size --optimizer --learning-rate --dtype --compiled --check-every --check-rows --coverage "
+    "--derivative --check-dropout --terms --threshold --step --on-failure --bug --bug-after --out --checkpoint-every "
+    "--resume --overwrite --quiet --help --nothing -h"
 )
 VALUES = shlex.split("0 1 2 3 7 0.5 1e-4 -1 1e400 nan inf adam sgd relu tanh full directions central float32 dW2 list")
 SMALL_VALUES = [value for value in VALUES if value != "list"]

@@ -194,6 +194,7 @@ def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: S
     sizes, regularised = "-".join(map(str, network.layer_sizes)), f"dropout {asked.dropout:g}, l2 {asked.l2:g}"
     logger.info("%s %s network, %d parameters, %s", sizes, asked.activation, network.n_parameters, regularised)
     how = f"{asked.optimizer}, learning rate {asked.learning_rate:g}, batches of {asked.batch_size}, {asked.dtype}"
+    how += ", compiled" if asked.compiled else ""
     logger.info("%d epochs, %s", asked.epochs, how)
     n_iterations = asked.epochs * -(-data.train.n_samples // asked.batch_size)
     if not asked.check_every:

@@ -17,7 +17,7 @@ import trainer
 from checks.violation import Violation, described, path_of
 from experiments.bugs import plant
 from experiments.settings import UsageError
-from trainer import Network
+from trainer import CompiledNetwork, Network
 from trainer.archive import ArchiveError
 
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
@@ -29,7 +29,7 @@ NOT_THE_USERS = tuple(
 
 
 def rebuilt(violation: Violation) -> tuple[Network | None, str]:
-    """Build the network of a violation again, if it is a `trainer.Network` with the library's parts or a known bug.
+    """Build the network of a violation again, if it is one of `trainer` with the library's parts or a known bug.
 
     Returns
     -------
@@ -43,10 +43,13 @@ def rebuilt(violation: Violation) -> tuple[Network | None, str]:
         If the record contradicts itself.
     """
     recorded, settings = violation.network, violation.settings
-    if recorded["class"] != path_of(Network):
+    kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(recorded["class"])
+    if kind is None:
         return None, f"its class was {recorded['class']}, and no class is imported because a file names it"
     try:
-        network = Network(**recorded["arguments"])
+        network = kind(**recorded["arguments"])
+    except ImportError as error:
+        return None, f"it cannot be made here: {error}"
     except Exception as error:  # whatever the recorded arguments make of it
         reason = f"{type(error).__name__}: {error}"
         raise ArchiveError(f"the record makes no network. Expected arguments that fit. Received {reason}") from error
@@ -55,7 +58,7 @@ def rebuilt(violation: Violation) -> tuple[Network | None, str]:
         raise ArchiveError(
             f"the recorded parameters do not fit their network. Expected {network.shapes}. Received {shapes}."
         )
-    how = "trainer.Network rebuilt from the record"
+    how = f"trainer.{kind.__name__} rebuilt from the record"
     bug, after = settings.get("bug"), settings.get("bug_after")
     if isinstance(bug, str):
         try:

@@ -6,7 +6,7 @@ from checks import GradientCheck
 from experiments.arguments import MOMENTUM
 from experiments.bugs import plant
 from experiments.settings import Settings
-from trainer import SGD, Adam, Callback, Network, Optimizer
+from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, Network, Optimizer
 
 
 def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callback]]:
@@ -17,7 +17,7 @@ def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callb
     ValueError
         If the mistake is none in this network.
     """
-    network = Network(
+    network = (CompiledNetwork if settings.compiled else Network)(
         (n_features, *settings.hidden, 1),
         activation=settings.activation,
         dropout=settings.dropout,
@@ -33,7 +33,7 @@ def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callb
 def optimizer_of(settings: Settings) -> Optimizer:
     """Build the optimizer."""
     if settings.optimizer == "adam":
-        return Adam(settings.learning_rate)
+        return (CompiledAdam if settings.compiled else Adam)(settings.learning_rate)
     return SGD(settings.learning_rate, momentum=MOMENTUM)
 
 

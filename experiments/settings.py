@@ -30,6 +30,8 @@ class Settings:
         Of the network. See `trainer.Network`.
     epochs, batch_size, optimizer, learning_rate, dtype
         Of the training. See `trainer.Trainer`.
+    compiled : bool
+        Whether network and Adam are `trainer.CompiledNetwork` and `trainer.CompiledAdam`.
     check_every : int
         Iterations between two checks; 0 for none.
     check_rows, coverage, derivative, check_dropout, terms, threshold, step, on_failure
@@ -65,6 +67,7 @@ class Settings:
     optimizer: Literal["adam", "sgd"]
     learning_rate: float
     dtype: Literal["float64", "float32"]
+    compiled: bool
     check_every: int
     check_rows: int
     coverage: Literal["full", "directions"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.batches import Batch
 from trainer.callbacks import Callback, TrainingHalted, TrainState
 from trainer.checkpoint import Checkpoint, latest_checkpoint
+from trainer.compiled import CompiledAdam, CompiledNetwork
 from trainer.early_stopping import EarlyStopping
 from trainer.history import History
 from trainer.layers import Dropout, Layer, Linear, ReLU, Tanh
@@ -27,6 +28,8 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "CompiledAdam",
+    "CompiledNetwork",
     "Dropout",
     "EarlyStopping",
     "History",

@@ -145,10 +145,7 @@ class Adam(Optimizer):
 
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
         """Apply the formula above to every entry."""
-        state.n_updates += 1
-        t = state.n_updates
-        r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
-        rate = self.learning_rate * (1 - self.beta_1) / ((1 - self.beta_1**t) * r)
+        epsilon, rate = self.corrected(state)
         first, second, scratch = state.moments["first"], state.moments["second"], state.scratch
         first *= self.beta_1
         first += gradient
@@ -156,10 +153,17 @@ class Adam(Optimizer):
         np.multiply(gradient, gradient, out=scratch)
         second += scratch
         np.sqrt(second, out=scratch)
-        scratch += self.epsilon / r
+        scratch += epsilon
         np.divide(first, scratch, out=scratch)
         scratch *= rate
         vector -= scratch
+
+    def corrected(self, state: OptimizerState) -> tuple[float, float]:
+        """Count one more update, and give its ``epsilon / r`` and its ``rate``."""
+        state.n_updates += 1
+        t = state.n_updates
+        r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
+        return self.epsilon / r, self.learning_rate * (1 - self.beta_1) / ((1 - self.beta_1**t) * r)
 
 
 def _positive(name: str, value: float) -> float:

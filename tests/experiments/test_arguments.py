@@ -45,7 +45,7 @@ Captured = pytest.CaptureFixture[str]
         ),
         *("--threshold -1e-7", "--step nan", "--on-failure ignore", "--bug dW9", "--bug-after 3"),
         *("--bug dW2 --bug-after -1", "--bug dW2 --hidden"),
-        *("--target Class", "--split-by Time"),
+        *("--target Class", "--split-by Time", "--compiled --activation tanh"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(options: str, tmp_path: Path, capsys: Captured) -> None:
@@ -55,6 +55,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(options: str, tmp_path: Path, 
     assert shown.out == ""
     assert re.fullmatch(r"python -m experiments\.fraud: error: .*Expected.*Received.*\n", shown.err)
     assert not out.exists()
+
+
+def test_a_compiler_that_is_missing_is_one_line(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.arguments.find_spec", lambda name: None)
+    assert main([*SMALL, "--compiled"]) == 2
+    assert re.fullmatch(r".*--compiled needs numba\. Expected .*Received no numba.*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("options", ["--nonsense", "--epochs", "stray", "--overwrite", "--epoch 3"])

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from experiments.screen import HEIGHT, WIDTH
 
 SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
 N_CHECKS = 4  # in 20 iterations
+COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
 
 
@@ -113,6 +115,7 @@ def test_checks_that_the_run_never_reaches_are_warned_of(capsys: Captured) -> No
         "--derivative complex --terms",
         "--check-dropout frozen",
         "--dtype float32 --optimizer sgd",
+        pytest.param("--compiled --dtype float32", marks=COMPILED),
         "--activation tanh --dropout 0 --l2 0 --positive-weight 5",
         "--hidden",
         "--hidden 7 5 3 --check-rows 7 --threshold 1e-6 --step 1e-6",
@@ -122,6 +125,23 @@ def test_a_correct_network_is_never_halted(options: str, tmp_path: Path) -> None
     assert main([*SMALL, *options.split(), "--out", str(tmp_path)]) == 0
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["checks"], metrics["checks_failed"]) == (N_CHECKS, 0)
+
+
+@COMPILED
+def test_a_compiled_run_ends_where_the_other_does_and_a_planted_mistake_halts_it(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    for name, options in (("layers", []), ("compiled", ["--compiled"])):
+        assert main([*SMALL, *options, "--out", str(tmp_path / name)]) == 0
+        assert (", float64, compiled" in capsys.readouterr().err) == bool(options)
+    with (
+        np.load(tmp_path / "layers" / "parameters.npz") as plain,
+        np.load(tmp_path / "compiled" / "parameters.npz") as mine,
+    ):
+        for name in plain:
+            np.testing.assert_allclose(mine[name], plain[name], rtol=0, atol=1e-9)
+    assert main([*SMALL, "--compiled", "--bug", "dW2"]) == 1
+    assert "FAIL (wrong gradient)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from trainer.archive import read_archive, write_archive
 
 ROOT = Path(__file__).parents[2]
 SMALL = "--samples=400 --features=5 --hidden 5 3 --epochs=1 --batch-size=32 --check-every=2 --check-rows=16 --quiet"
+COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
 
 WRONG = """
@@ -44,7 +46,7 @@ def _own_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
     for name in set(sys.modules) - before:
-        if not name.startswith(("numpy", "checks", "experiments")):
+        if not name.startswith(("numpy", "checks", "experiments", "trainer", "numba", "llvmlite", "scipy")):
             del sys.modules[name]
 
 
@@ -114,6 +116,7 @@ def test_the_replayed_report_is_the_one_that_was_shown_to_the_last_digit(
         "--bug last-row --bug-after 2 --activation tanh",
         "--bug l2-sign --on-failure stop",
         "--learning-rate 1e300",
+        pytest.param("--bug dW2 --compiled", marks=COMPILED),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")

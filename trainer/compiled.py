@@ -1,0 +1,143 @@
+"""Compiled: a network and an optimizer that do their work in one compiled function each, by numba (extra `fast`)."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from trainer.layers import Dropout
+from trainer.network import Network
+from trainer.optimizers import Adam, OptimizerState
+from trainer.parameters import Array, Parameters
+
+
+class CompiledNetwork(Network):
+    """A ReLU network whose loss and gradients are one compiled function.
+
+    It is the same network: parameters, probabilities and everything else are those of `Network`'s layers, and so is
+    `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
+    The results of the two ways back agree to rounding. Where a layer or the criterion was replaced, the layers
+    do the work.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        As in `Network`.
+    **options
+        As in `Network`; the activation is ``"relu"``.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
+    TypeError, ValueError
+        As in `Network`, and if the activation is another one.
+
+    Notes
+    -----
+    The first call on a machine compiles, which takes some seconds for each precision; later processes load the result.
+    """
+
+    def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
+        super().__init__(layer_sizes, **options)
+        if self.activation != "relu":
+            raise ValueError(f"Only ReLU is compiled. Expected activation 'relu'. Received {self.activation!r}.")
+        _loops()
+        self._sizes = np.array(self.layer_sizes)
+        self._own = self._parts()
+
+    def loss_and_gradients(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        rng: np.random.Generator | None = None,
+        out: Parameters | None = None,
+    ) -> tuple[float, Parameters]:
+        """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
+        # The compiled function believes the sizes that it is told: where they do not fit, numpy says so.
+        fits = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
+        fits = fits and len(inputs) > 0 and (out is None or out.shapes == self.shapes)
+        if not fits or self._parts() != self._own:
+            return super().loss_and_gradients(parameters, inputs, targets, rng, out)
+        if not isinstance(parameters, Parameters) or parameters.shapes != self.shapes:
+            vector = np.concatenate([np.ravel(parameters[name]) for name in self.shapes])
+            parameters = Parameters(self.shapes, vector)
+        gradients = Parameters(self.shapes, dtype=parameters.vector.dtype) if out is None else out
+        dtype = parameters.vector.dtype
+        if inputs.dtype != dtype:
+            dtype = np.result_type(dtype, inputs.dtype)
+        written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
+        masks, scale = self._masks(len(inputs), dtype, rng)
+        loss = _loops().loss_and_gradients(
+            parameters.vector.astype(dtype, copy=False),
+            written,
+            self._sizes,
+            _plain(inputs, dtype),
+            _plain(targets, dtype),
+            masks,
+            scale,
+            float(self.criterion.positive_weight),
+        )
+        if written is not gradients.vector:
+            gradients.vector[...] = written
+        loss += self.penalty.value(parameters, self.weights).real
+        self.penalty.add_gradient(parameters, gradients, self.weights)
+        return loss, gradients
+
+    def _parts(self) -> list[Any]:
+        return [self.criterion, *self.layers]
+
+    def _masks(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
+        """Draw what the layers would draw, in their order."""
+        if rng is None or not self.dropout:
+            return np.empty(0, dtype), 1.0
+        layers = [layer for layer in self.layers if isinstance(layer, Dropout)]
+        shapes = [(n_rows, n_units) for n_units in self.layer_sizes[1:-1]]
+        masks = [layer.mask(shape, dtype, rng).ravel() for layer, shape in zip(layers, shapes, strict=True)]
+        return np.concatenate([np.empty(0, dtype), *masks]), 1 / (1 - self.dropout)
+
+
+class CompiledAdam(Adam):
+    """Adam in one compiled pass over the parameters: the numbers of `Adam`, bit for bit.
+
+    Parameters
+    ----------
+    **options
+        As in `Adam`.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
+    ValueError
+        As in `Adam`.
+    """
+
+    def __init__(self, *arguments: float, **options: float) -> None:
+        super().__init__(*arguments, **options)
+        _loops()
+
+    def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
+        """Apply the formula to every entry."""
+        first, second = state.moments["first"], state.moments["second"]
+        epsilon, rate = self.corrected(state)
+        _loops().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
+
+
+def _plain(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Give an array as the compiled function knows it, so that it is not compiled again for another kind."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.writeable else array.copy()
+
+
+@cache
+def _loops() -> Any:
+    """Import what is compiled, for those who ask for it."""
+    try:
+        from trainer import loops
+    except (ImportError, RuntimeError) as error:  # the latter where numba finds no place to keep what it compiles
+        expected = "numba installed, as by pip install -e '.[fast]'"
+        raise ImportError(f"There is no compiler. Expected {expected}. Received {error}.") from error
+    return loops
