@@ -15,9 +15,9 @@ from checks.slopes import STEP, central_sweep
 from datasets.fraud import Split
 from experiments.bugs import BUGS, plant
 from experiments.peers import FlatProbe, available
-from experiments.rivals import SIZES
+from experiments.rivals import HAS_COMPILER, SIZES, own
 from experiments.timing import Row, quartiles, ratios, side_by_side, stopwatch
-from trainer import Callback, Network, Trainer, TrainState
+from trainer import Callback, Network, TrainState
 from trainer.callbacks import HOOKS
 
 MISTAKES = ("weight-1-percent", "one-entry", "one-entry-sign", "one-entry-zero", "one-bias-entry")
@@ -159,13 +159,18 @@ class Timed(GradientCheck):
 
 def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
     """Measure what the check costs a training run: the time inside it, and the run with and without."""
+    kinds = {"training": HAS_COMPILER} | ({"training in numpy alone": False} if HAS_COMPILER else {})
+    return [_share_row(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
+
+
+def _share_row(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Row:
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     shares: list[float] = []
     first: list[float] = []
     later: list[float] = []
 
     def fit(*callbacks: Callback) -> None:
-        Trainer(Network(SIZES), epochs=epochs, dtype="float32", callbacks=callbacks).fit(inputs, targets)
+        own(inputs, targets, epochs, compiled=compiled, callbacks=callbacks)
 
     def checked() -> None:
         timed = Timed(100, rows=64, coverage="directions")
@@ -180,8 +185,8 @@ def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
         f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}; "
         f"{_milliseconds({'the first check': first, 'a later one': later})}"
     )
-    name = '`coverage="directions"`, k = 100, 64 rows, float32: share of the training time'
-    return [Row(name, *quartiles(shares[1:]), 2.0, 0.5, "lower", "%", detail)]
+    name = f'`coverage="directions"`, k = 100, 64 rows, float32 {how}: share of the time'
+    return Row(name, *quartiles(shares[1:]), 2.0, 0.5, "lower", "%", detail)
 
 
 def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
@@ -190,7 +195,7 @@ def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
     idle = type("Idle", (Callback,), {hook: lambda self, state: None for hook in HOOKS})
 
     def fit(callbacks: list[Callback]) -> None:
-        Trainer(Network(SIZES), epochs=epochs, dtype="float32", callbacks=callbacks).fit(inputs, targets)
+        own(inputs, targets, epochs, callbacks=callbacks)
 
     seconds = side_by_side({"none": lambda: fit([]), "seven": lambda: fit([idle() for _ in range(7)])}, repetitions)
     more = [100 * (b / a - 1) for a, b in zip(seconds["none"], seconds["seven"], strict=True)]

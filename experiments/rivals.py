@@ -14,21 +14,22 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from trainer import Network, Trainer
+from trainer import Adam, CompiledAdam, CompiledNetwork, Network, Trainer
 from trainer.parameters import Array
 
 SIZES = (30, 64, 32, 1)
 BATCH = 256
 LEARNING_RATE = 1e-3
+HAS_COMPILER = find_spec("numba") is not None
 Fit = Callable[[], object]
 
 
 def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
     """Give whole training runs by name, in the dtype of the inputs."""
-    runs: dict[str, Fit] = {
-        "backproof": lambda: own(inputs, targets, epochs),
-        "MLPClassifier": lambda: mlp(inputs, targets, epochs),
-    }
+    runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs)}
+    if HAS_COMPILER:
+        runs["numpy alone"] = lambda: own(inputs, targets, epochs, compiled=False)
+    runs["MLPClassifier"] = lambda: mlp(inputs, targets, epochs)
     if find_spec("torch"):
         runs |= torch_eager(inputs, targets, epochs)
     if find_spec("jax") and inputs.dtype == np.float32:
@@ -36,10 +37,15 @@ def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
     return runs
 
 
-def own(inputs: Array, targets: Array, epochs: int, seed: int = 0, **options: Any) -> Trainer:
-    """Fit with backproof's own trainer, history and all."""
+def own(
+    inputs: Array, targets: Array, epochs: int, seed: int = 0, *, compiled: bool = HAS_COMPILER, **options: Any
+) -> Trainer:
+    """Fit with backproof's own trainer, history and all; compiled where there is a compiler."""
     dtype: Any = str(inputs.dtype)
-    trainer = Trainer(Network(SIZES), batch_size=BATCH, epochs=epochs, dtype=dtype, seed=seed, **options)
+    network = (CompiledNetwork if compiled else Network)(SIZES)
+    optimizer = (CompiledAdam if compiled else Adam)(LEARNING_RATE)
+    settings = {"batch_size": BATCH, "epochs": epochs, "dtype": dtype, "seed": seed}
+    trainer = Trainer(network, optimizer=optimizer, **settings, **options)
     trainer.fit(inputs, targets)
     return trainer
 
