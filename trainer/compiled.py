@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from trainer.layers import Dropout
 from trainer.network import Network
@@ -56,35 +57,34 @@ class CompiledNetwork(Network):
         out: Parameters | None = None,
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
-        # The compiled function believes the sizes that it is told: where they do not fit, numpy says so.
-        fits = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
-        fits = fits and len(inputs) > 0 and (out is None or out.shapes == self.shapes)
-        if not fits or self._parts() != self._own:
+        point = self._packed(parameters)
+        dtype = np.result_type(point.dtype, inputs.dtype)
+        if not self._fits(inputs, targets, dtype) or (out is not None and out.shapes != self.shapes):
             return super().loss_and_gradients(parameters, inputs, targets, rng, out)
-        if not isinstance(parameters, Parameters) or parameters.shapes != self.shapes:
-            vector = np.concatenate([np.ravel(parameters[name]) for name in self.shapes])
-            parameters = Parameters(self.shapes, vector)
-        gradients = Parameters(self.shapes, dtype=parameters.vector.dtype) if out is None else out
-        dtype = parameters.vector.dtype
-        if inputs.dtype != dtype:
-            dtype = np.result_type(dtype, inputs.dtype)
+        gradients = Parameters(self.shapes, dtype=point.dtype) if out is None else out
         written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
         masks, scale = self._masks(len(inputs), dtype, rng)
-        loss = _loops().loss_and_gradients(
-            parameters.vector.astype(dtype, copy=False),
-            written,
-            self._sizes,
-            _plain(inputs, dtype),
-            _plain(targets, dtype),
-            masks,
-            scale,
-            float(self.criterion.positive_weight),
-        )
+        rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
+        weight = float(self.criterion.positive_weight)
+        point = point.astype(dtype, copy=False)
+        loss = _loops().loss_and_gradients(point, written, self._sizes, rows, labels, masks, scale, weight)
         if written is not gradients.vector:
             gradients.vector[...] = written
         loss += self.penalty.value(parameters, self.weights).real
         self.penalty.add_gradient(parameters, gradients, self.weights)
         return loss, gradients
+
+    def _packed(self, parameters: Mapping[str, Array]) -> Array:
+        """Give the parameters as one vector, in the order of the shapes."""
+        if isinstance(parameters, Parameters) and parameters.shapes == self.shapes:
+            return parameters.vector
+        vector = np.concatenate([np.ravel(parameters[name]) for name in self.shapes])
+        return Parameters(self.shapes, vector).vector  # which refuses another number of them
+
+    def _fits(self, inputs: Array, targets: Array, dtype: np.dtype[np.generic]) -> bool:
+        """Say whether the compiled function may have them: it believes what it is told, and numpy has better errors."""
+        shapes_fit = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
+        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and self._parts() == self._own
 
     def _parts(self) -> list[Any]:
         return [self.criterion, *self.layers]
@@ -126,7 +126,7 @@ class CompiledAdam(Adam):
         _loops().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
 
 
-def _plain(array: Array, dtype: np.dtype[np.generic]) -> Array:
+def _plain(array: Array, dtype: DTypeLike) -> Array:
     """Give an array as the compiled function knows it, so that it is not compiled again for another kind."""
     array = np.ascontiguousarray(array, dtype)
     return array if array.flags.writeable else array.copy()

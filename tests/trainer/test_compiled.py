@@ -90,6 +90,9 @@ def test_arrays_of_any_kind_are_taken():
         (parameters, inputs, targets.astype(np.int64)),
         (dict(parameters), inputs, targets),
         (parameters, inputs.round().astype(np.int64), targets),
+        (parameters, inputs.astype(">f8"), targets.astype(">f4")),
+        (parameters, inputs[:1], targets[:1]),
+        (parameters, inputs.astype(np.longdouble), targets),
     ):
         before = given.copy()
         mine = network.loss_and_gradients(point, given, labels)
