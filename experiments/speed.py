@@ -195,7 +195,7 @@ def run(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     double, _ = training_rows(data, plan, "float64")
     checks = full_rows(data, plan.slow, plan.shape) + fast_rows(data, plan.repetitions)
     shares = share_rows(data, 2 * plan.epochs, plan.repetitions)
-    idle = callback_rows(data, plan.epochs, plan.repetitions)
+    idle = callback_rows(data, 2, 12 * plan.repetitions)
     along = growth.directions(data, plan.along, plan.repetitions)
     every = growth.full(data, plan.every, plan.repetitions)
     rows = [*single, *double, precision_row(plan), *checks, *shares, *idle, *growth.rows(along, every)]

@@ -16,7 +16,8 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     batches : Batches
     """
     network, parameters, gradients, place = state.network, state.parameters, state.gradients, state.place
-    begins, ends = hooks.any("on_batch_begin"), hooks.any("on_batch_end")
+    # Lists to go through here: a call for each moment is a third of what seven callbacks that do nothing cost a step.
+    begins, computed, ends = (hooks.at(f"on_{moment}") for moment in ("batch_begin", "gradients_computed", "batch_end"))
     for epoch in range(max(1, state.epoch), state.n_epochs + 1):
         if epoch != state.epoch:
             state.epoch = epoch
@@ -26,20 +27,25 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
         for state.batch in batches.epoch(place.order, skip=place.batches):
             state.iteration += 1
             state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
-            if begins and hooks.call("on_batch_begin", state):
+            for hook in begins:
+                hook(state)
+            if state.stop_reason is not None:
                 return
             state.loss, _ = network.loss_and_gradients(parameters, *state.batch, place.masks, gradients)
             state.row["loss"] = state.loss
             place.total += state.loss * len(state.batch.targets)
             try:
-                stop = hooks.call("on_gradients_computed", state)
+                for hook in computed:
+                    hook(state)
             finally:  # on disk before anybody can raise over it
                 state.history.append(state.row)
-            if stop:
+            if state.stop_reason is not None:
                 return
             state.optimizer.update(parameters.vector, gradients.vector, state.optimizer_state)
             place.batches += 1
-            if ends and hooks.call("on_batch_end", state):
+            for hook in ends:
+                hook(state)
+            if state.stop_reason is not None:
                 return
         state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
         state.row["epoch_loss"] = place.total / len(state.inputs)

@@ -37,9 +37,9 @@ class Hooks:
             callback.on_train_begin(state)
         return state.stop_reason is not None
 
-    def any(self, name: str) -> bool:
-        """Say whether anybody is to be called at that moment."""
-        return bool(self._bound[name])
+    def at(self, name: str) -> Sequence[Callable[[TrainState], None]]:
+        """Give what is to be called at that moment."""
+        return self._bound[name]
 
     def call(self, name: str, state: TrainState) -> bool:
         """Call the hooks of one moment; return whether a stop was requested."""
