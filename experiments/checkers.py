@@ -17,16 +17,16 @@ from experiments.bugs import BUGS, plant
 from experiments.peers import FlatProbe, available
 from experiments.rivals import HAS_COMPILER, SIZES, own
 from experiments.timing import Row, quartiles, ratios, side_by_side, stopwatch
-from trainer import Callback, Network, TrainState
+from trainer import Callback, CompiledNetwork, Network, TrainState
 from trainer.callbacks import HOOKS
 
 MISTAKES = ("weight-1-percent", "one-entry", "one-entry-sign", "one-entry-zero", "one-bias-entry")
 
 
-def probe_of(data: Split, rows: int, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> Probe:
+def probe_of(data: Split, rows: int, sizes: tuple[int, ...] = SIZES, seed: int = 0, *, compiled: bool = False) -> Probe:
     """Draw rows and put a network beside them, a little off its initial point so that no bias is zero."""
     rng = np.random.default_rng(seed)
-    network = Network(sizes)
+    network = (CompiledNetwork if compiled else Network)(sizes)
     parameters = network.initial_parameters(rng)
     parameters.vector += 0.01 * rng.standard_normal(network.n_parameters)
     index = Sampler(data.targets, rows).draw(rng)
@@ -85,25 +85,27 @@ def torch_gradcheck(probe: Probe, *, fast_mode: bool) -> Callable[[], bool]:
 
 def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Row]:
     """Measure the full check on 256 rows against the exercise's loop and torch's slow mode."""
-    probe = probe_of(data, 256, sizes)
-    layout = Layout(probe.parameters)
-    objective = Objective(probe.loss, layout, layout.flatten(probe.parameters, "parameters"), probe.coordinate_losses)
+    probe, best = probe_of(data, 256, sizes), probe_of(data, 256, sizes, compiled=HAS_COMPILER)
+    layout = Layout(best.parameters)
+    objective = Objective(best.loss, layout, layout.flatten(best.parameters, "parameters"), best.coordinate_losses)
     ours = np.concatenate([central_sweep(objective, name, STEP)[0] for name in layout.slices])
     apart = relative_difference(ours, exercise_gradient(probe))
-    runs: dict[str, Callable[[], object]] = {
-        "backproof": lambda: check(probe, "full"),
-        "exercise": lambda: exercise_gradient(probe),
-    }
+    runs: dict[str, Callable[[], object]] = {"backproof": lambda: check(best, "full")}
+    if HAS_COMPILER:
+        runs["numpy alone"] = lambda: check(probe, "full")
+    runs["exercise"] = lambda: exercise_gradient(probe)
     if find_spec("torch"):
         runs["torch"] = torch_gradcheck(probe, fast_mode=False)
     seconds = side_by_side(runs, repetitions)
     detail = f"{probe.network.n_parameters} parameters; numbers {apart:.1g} apart; {_milliseconds(seconds)}"
-    rows = [
-        Row("full check, 256 rows: against the exercise's loop", *_against(seconds, "exercise"), 10, 25, detail=detail)
-    ]
-    if "torch" in seconds:
-        detail = f"the network in torch, double, with torch's own gradient; {_milliseconds(seconds)}"
-        rows.append(Row("full check against `gradcheck` slow mode", *_against(seconds, "torch"), 15, 40, detail=detail))
+    peers = {"exercise": ("the exercise's loop", 10, 25), "torch": ("torch's `gradcheck` in slow mode", 15, 40)}
+    rows = []
+    for name, how in (("backproof", "full check"), ("numpy alone", "full check in numpy alone")):
+        for peer, (called, *goals) in peers.items():
+            if name in seconds and peer in seconds:
+                floor, aim = goals if name == "backproof" else (None, None)
+                figure = f"{how}, 256 rows: against {called}"
+                rows.append(Row(figure, *ratios(seconds[peer], seconds[name]), floor, aim, detail=detail))
     return rows
 
 

@@ -12,6 +12,8 @@ from trainer.network import Network
 from trainer.optimizers import Adam, OptimizerState
 from trainer.parameters import Array, Parameters
 
+TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
+
 
 class CompiledNetwork(Network):
     """A ReLU network whose loss and gradients are one compiled function.
@@ -73,6 +75,46 @@ class CompiledNetwork(Network):
         loss += self.penalty.value(parameters, self.weights).real
         self.penalty.add_gradient(parameters, gradients, self.weights)
         return loss, gradients
+
+    def coordinate_losses(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        name: str,
+        step: float | complex | Array,
+        rng: np.random.Generator | None = None,
+    ) -> Array:
+        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
+        point, steps = self._packed(parameters), np.asarray(step)
+        dtype = np.result_type(point.dtype, inputs.dtype, steps.dtype)
+        linear = [layer.shapes for layer in self.layers if layer.shapes]
+        layer = next((number for number, shapes in enumerate(linear) if name in shapes), -1)
+        # Three layers and more behind the one that moves are products again, in which BLAS is better than loops.
+        is_near = layer >= max(0, len(linear) - 3)
+        is_plain = type(self).loss is Network.loss and (rng is None or not self.dropout)
+        if not (is_near and is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
+            return super().coordinate_losses(parameters, inputs, targets, name, step, rng)
+        shape = self.shapes[name]
+        steps = np.ascontiguousarray(np.broadcast_to(steps, shape), dtype)
+        matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
+        rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
+        weights = 1 + (self.criterion.positive_weight - 1) * labels
+        losses, together = np.empty(matrix.shape), max(1, TOGETHER // (matrix.shape[1] * len(rows)))
+        for first in range(0, len(matrix), together):
+            units = first, min(first + together, len(matrix))
+            margins, *seen, unmoved = _coordinate_loops().moved_margins(
+                point, self._sizes, rows, labels, layer, len(shape) == 1, matrix, units
+            )
+            # exp and log1p are left to numpy, which has vectorised ones.
+            softplus = np.log1p(np.exp(-np.abs(margins)))
+            at_rest = np.maximum(unmoved, 0) + np.log1p(np.exp(-np.abs(unmoved)))
+            _coordinate_loops().mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
+        losses += self.penalty.value(parameters, self.weights).real
+        losses = losses.reshape(shape)
+        if name in self.weights:
+            losses += self.penalty.change(parameters[name], steps)
+        return losses
 
     def _packed(self, parameters: Mapping[str, Array]) -> Array:
         """Give the parameters as one vector, in the order of the shapes."""
@@ -141,3 +183,10 @@ def _loops() -> Any:
         expected = "numba installed, as by pip install -e '.[fast]'"
         raise ImportError(f"There is no compiler. Expected {expected}. Received {error}.") from error
     return loops
+
+
+@cache
+def _coordinate_loops() -> Any:
+    from trainer import coordinate_loops
+
+    return coordinate_loops

@@ -29,7 +29,7 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
         "training, float32: time of the matrix products",
         *(["training in numpy alone, float32: steps/s against MLPClassifier"] if HAS_COMPILER else []),
         "average precision",
-        "exercise's loop",
+        "full check, 256 rows: against the exercise's loop",
         "k = 100, 64 rows, float32 training: share",
         "seven callbacks",
         "peak memory over",

@@ -197,6 +197,99 @@ def test_a_replaced_layer_takes_effect():
     assert verdicts == {"right": Verdict.PASS, "mistaken": Verdict.FAIL, "pickled": Verdict.PASS}
 
 
+@pytest.fixture
+def swept(monkeypatch):
+    """Count the sweeps that are compiled."""
+    from trainer import coordinate_loops
+
+    calls, own = [], coordinate_loops.moved_margins
+    monkeypatch.setattr(coordinate_loops, "moved_margins", lambda *given: (calls.append(given[4]), own(*given))[1])
+    return calls
+
+
+@pytest.mark.parametrize("sizes", [(7, 1), (7, 5, 1), (7, 5, 3, 1), (7, 1, 5, 1), (7, 3, 5, 2, 3, 1)])
+@pytest.mark.parametrize("options", [{}, {"positive_weight": 3.7, "l2": 0.01}])
+@pytest.mark.parametrize("together", [1, 1_000_000])
+def test_coordinate_losses_are_those_of_the_layers(sizes, options, together, swept, monkeypatch):
+    monkeypatch.setattr("trainer.compiled.TOGETHER", together)
+    network, plain = CompiledNetwork(sizes, **options), Network(sizes, **options)
+    n_layers = len(sizes) - 1
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        parameters = plain.initial_parameters(rng)
+        parameters.vector += rng.standard_normal(parameters.vector.size) / 10 * (seed > 0)  # seed 0: biases are zero
+        inputs, targets = rows("float64", seed=seed)
+        for name, shape in network.shapes.items():
+            for step in (1e-5, -0.3, rng.standard_normal(shape)):
+                mine = network.coordinate_losses(parameters, inputs, targets, name, step)
+                theirs = plain.coordinate_losses(parameters, inputs, targets, name, step)
+                assert mine.shape == shape
+                np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-15)
+    assert set(swept) == set(range(max(0, n_layers - 3), n_layers))  # further up, products are better than loops
+
+
+def test_what_is_not_compiled_is_left_to_the_layers(swept):
+    network, plain = (kind((7, 5, 3, 1), dropout=0.3) for kind in (CompiledNetwork, Network))
+    parameters = plain.initial_parameters(np.random.default_rng(0))
+    inputs, targets = rows("float64")
+    single, generator = parameters.astype(np.float32), np.random.default_rng(3)
+    for point, step, rng in (
+        (parameters, 1e-20j, None),
+        (parameters, 1e-5, generator),
+        (single, np.float32(1e-2), None),
+    ):
+        given = [inputs.astype(point.vector.dtype), targets, "W1", step, rng]
+        mine = network.coordinate_losses(point, *copy.deepcopy(given))
+        np.testing.assert_array_equal(mine, plain.coordinate_losses(point, *copy.deepcopy(given)))
+    with pytest.raises(ValueError, match="Unknown parameter"):
+        network.coordinate_losses(parameters, inputs, targets, "W9", 1e-5)
+    assert not swept
+
+
+def test_a_subclass_with_a_loss_of_its_own_is_swept_by_that(swept):
+    class Doubled(CompiledNetwork):
+        def loss(self, *given, **named):
+            return 2 * super().loss(*given, **named)
+
+    network = Doubled((3, 2, 1))
+    parameters = network.initial_parameters(np.random.default_rng(0))
+    inputs, targets = rows("float64", n_features=3)
+    moved = parameters.copy()
+    moved["W1"][1, 2] += 0.1
+    losses = network.coordinate_losses(parameters, inputs, targets, "W1", 0.1)
+    assert losses[1, 2] == pytest.approx(network.loss(moved, inputs, targets), rel=1e-14)
+    assert not swept
+
+
+def test_a_full_check_is_swept_compiled_and_gives_the_verdicts_of_the_layers(swept):
+    rng = np.random.default_rng(0)
+    inputs, targets = rows("float64", 33)
+    for options in ({}, {"l2": 0.01, "positive_weight": 2.5}):
+        reports = []
+        for kind in (CompiledNetwork, Network):
+            network = kind((7, 5, 3, 1), **options)
+            parameters = network.initial_parameters(np.random.default_rng(1))
+            for factor in (1.0, 1.001):
+
+                def gradients(p, network=network, factor=factor):
+                    right = network.loss_and_gradients(p, inputs, targets)[1]
+                    return dict(right) | {"W2": factor * right["W2"]}
+
+                def sweep(name, step, network=network, parameters=parameters):
+                    return network.coordinate_losses(parameters, inputs, targets, name, step)
+
+                def loss(p, network=network):
+                    return network.loss(p, inputs, targets)
+
+                report = check_gradients(loss, gradients, dict(parameters), coordinate_losses=sweep, rng=rng)
+                assert not report.notes
+                reports.append({name: tensor.verdict for name, tensor in report.tensors.items()})
+        assert reports[:2] == reports[2:]
+        assert reports[0] == dict.fromkeys(network.shapes, Verdict.PASS)
+        assert reports[1] == reports[0] | {"W2": Verdict.FAIL}
+    assert set(swept) == {0, 1, 2}
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     inputs, targets = rows("float64", 333)
 
