@@ -20,8 +20,8 @@ class CompiledNetwork(Network):
 
     It is the same network: parameters, probabilities and everything else are those of `Network`'s layers, and so is
     `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
-    The results of the two ways back agree to rounding. Where a layer or the criterion was replaced, the layers
-    do the work.
+    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every tensor.
+    All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do the work.
 
     Parameters
     ----------
