@@ -7,6 +7,40 @@ from trainer.parameters import Array
 
 
 @compiled
+def _unmoved(vector: Array, sizes: Array, inputs: Array, layer: int) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Go forward with nothing moved, rows last, since the loops over them are to be the inner ones.
+
+    Returns
+    -------
+    given, sums : ndarray of shape (n_inputs, n_rows) and (n_units, n_rows)
+        Of the layer: what it takes, and gives before its activation.
+    W_next, next_sums : ndarray of shape (n_next, n_units) and (n_next, n_rows)
+        Of the one behind it, if there is one.
+    W_last : ndarray of shape (1, n_next)
+        Of the one behind that, if there is one.
+    logits : ndarray of shape (n_rows,)
+    """
+    below = sums = given = own_sums = next_sums = np.ascontiguousarray(inputs.T)
+    W_next = W_last = vector[:1].reshape(1, 1)
+    start = 0
+    for number in range(len(sizes) - 1):
+        n_inputs, n_units = sizes[number], sizes[number + 1]
+        middle = start + n_units * n_inputs
+        W, b = vector[start:middle].reshape(n_units, n_inputs), vector[middle : middle + n_units]
+        start = middle + n_units
+        sums = np.dot(W, below)
+        sums += b.reshape(n_units, 1)
+        if number == layer:
+            given, own_sums = below, sums
+        elif number == layer + 1:
+            W_next, next_sums = W, sums
+        elif number == layer + 2:
+            W_last = W
+        below = np.maximum(sums, 0.0)
+    return given, own_sums, W_next, next_sums, W_last, sums[0]
+
+
+@compiled
 def moved_margins(
     vector: Array,
     sizes: Array,
@@ -35,33 +69,15 @@ def moved_margins(
     -------
     margins : ndarray of shape (n_margins,)
         Unit by unit, entry by entry, row by row.
-    rows : ndarray of shape (n_rows, n_units)
-        Of each unit, the rows on which it is on, or might be turned on.
+    rows : ndarray of shape (n_units, n_rows)
+        At the beginning of each line the rows on which the unit is on, or might be turned on.
     counts : ndarray of shape (n_units,)
         How many those are.
     unmoved : ndarray of shape (n_rows,)
         ``±z`` of every row with nothing moved.
     """
-    n_rows, n_layers = len(inputs), len(sizes) - 1
-    after = n_layers - 1 - layer  # layers behind the one of the tensor: 0, 1 or 2
-    # Rows last: the loops over them are the inner ones.
-    below = sums = own_sums = near_sums = given = np.ascontiguousarray(inputs.T)
-    W_next = W_last = vector[:1].reshape(1, 1)
-    start = 0
-    for number in range(n_layers):
-        n_inputs, n_units = sizes[number], sizes[number + 1]
-        middle = start + n_units * n_inputs
-        W, b = vector[start:middle].reshape(n_units, n_inputs), vector[middle : middle + n_units]
-        start = middle + n_units
-        sums = np.dot(W, below)
-        sums += b.reshape(n_units, 1)
-        if number == layer:
-            given, own_sums = below, sums
-        elif number == layer + 1:
-            W_next, near_sums = W, sums
-        elif number == layer + 2:
-            W_last = W
-        below = np.maximum(sums, 0.0)
+    n_rows, after = len(inputs), len(sizes) - 2 - layer  # layers behind the one of the tensor
+    given, own_sums, W_next, next_sums, W_last, unmoved = _unmoved(vector, sizes, inputs, layer)
     signs = 1.0 - 2.0 * targets
     if is_bias:
         given = np.ones((1, n_rows))
@@ -89,7 +105,7 @@ def moved_margins(
                 inputs_here[entry, c] = given[entry, chosen[c]]
             if after == 2:
                 for k in range(n_near):
-                    near[k, c] = near_sums[k, chosen[c]]
+                    near[k, c] = next_sums[k, chosen[c]]
         for entry in range(n_entries):
             step, values = steps[unit, entry], inputs_here[entry]
             if after == 0:
@@ -100,7 +116,7 @@ def moved_margins(
                     change[c] = max(own[c] + step * values[c], 0.0) - max(own[c], 0.0)
             if after == 1:
                 for c in range(count):
-                    logits[c] = near_sums[0, chosen[c]] + W_next[0, unit] * change[c]
+                    logits[c] = next_sums[0, chosen[c]] + W_next[0, unit] * change[c]
             if after == 2:
                 logits[:count] = vector[-1]
                 for k in range(n_near):
@@ -110,7 +126,7 @@ def moved_margins(
             for c in range(count):
                 margins[end + c] = signs[chosen[c]] * logits[c]
             end += count
-    return margins[:end], rows, counts, signs * sums[0]
+    return margins[:end], rows, counts, signs * unmoved
 
 
 @compiled

@@ -8,6 +8,7 @@ import math
 
 import numba
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  np.dot is compiled to it; loaded now, a limit on its threads finds it
 
 from trainer.parameters import Array
 
