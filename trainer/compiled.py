@@ -142,7 +142,7 @@ class CompiledNetwork(Network):
 
 
 class CompiledAdam(Adam):
-    """Adam in one compiled pass over the parameters: the numbers of `Adam`, bit for bit.
+    """Adam in one compiled pass: the numbers of `Adam`, bit for bit, so that each resumes the other's runs.
 
     Parameters
     ----------

@@ -9,7 +9,17 @@ import pytest
 
 import trainer
 from checks import GradientCheck, GradientCheckError, Verdict, check_gradients
-from trainer import Adam, CompiledAdam, CompiledNetwork, Linear, Network, Parameters, Trainer, latest_checkpoint
+from trainer import (
+    Adam,
+    CompiledAdam,
+    CompiledNetwork,
+    Linear,
+    Network,
+    Parameters,
+    ResumeError,
+    Trainer,
+    latest_checkpoint,
+)
 from trainer.callbacks import Callback
 from trainer.checkpoint import Checkpoint
 from trainer.compiled import _loops
@@ -333,6 +343,22 @@ def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype):
     for mine, plain in zip(*ends, strict=True):
         np.testing.assert_array_equal(mine, plain)
     assert not np.array_equal(ends[0][0], start)
+
+
+def test_a_run_with_adam_goes_on_with_compiled_adam_to_the_same_bits_and_with_another_network_not_at_all(tmp_path):
+    inputs, targets = rows("float64", 333)
+
+    def fit(epochs, optimizer, network=Network, folder=tmp_path / "cut", **options):
+        saves = Checkpoint(folder, every=11)
+        one = Trainer(network((7, 5, 1)), optimizer=optimizer, batch_size=32, epochs=epochs, callbacks=[saves])
+        one.fit(inputs, targets, **options)
+        return one.parameters.vector
+
+    whole = fit(3, Adam(), folder=tmp_path / "whole")
+    fit(1, Adam())
+    np.testing.assert_array_equal(fit(3, CompiledAdam(), resume=latest_checkpoint(tmp_path / "cut")), whole)
+    with pytest.raises(ResumeError, match="network differs"):
+        fit(5, Adam(), CompiledNetwork, resume=latest_checkpoint(tmp_path / "cut"))
 
 
 def test_another_activation_is_refused():
