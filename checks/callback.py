@@ -175,13 +175,11 @@ class GradientCheck(Callback):
         if self._sampler is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
         probe = self._workspace.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
-        before: dict[str, Any] = {}
-        if self.violations is not None:
-            before = {"generator": self._rng.bit_generator.state, "complex_confirmed": self._complex_confirmed}
+        generator = {} if self.violations is None else self._rng.bit_generator.state
         report = self._workspace.check(
             probe, self._rng, terms=self.terms, complex_confirmed=self._complex_confirmed, **self.options
         )
-        self._complex_confirmed = report.complex_confirmed
+        confirmed, self._complex_confirmed = self._complex_confirmed, report.complex_confirmed
         self.report = report
         self.proof.derivative = report.derivative
         # Along one direction these passes would take as long as the check itself: the first, and every tenth after.
@@ -190,7 +188,7 @@ class GradientCheck(Callback):
         state.row.update(logged_row(report))
         self._log(state, report, probe)
         if report.verdict is Verdict.FAIL:
-            self._keep(state, report, probe, before)
+            self._keep(state, report, probe, {"generator": generator, "complex_confirmed": confirmed})
             if self.on_failure == "raise":
                 raise TrainingHaltedByCheck(report, state.iteration, self.violation)
             if self.on_failure == "stop":
