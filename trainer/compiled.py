@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from trainer.layers import Dropout
 from trainer.network import Network
 from trainer.optimizers import Adam, OptimizerState
 from trainer.parameters import Array, Parameters
@@ -65,11 +64,11 @@ class CompiledNetwork(Network):
             return super().loss_and_gradients(parameters, inputs, targets, rng, out)
         gradients = Parameters(self.shapes, dtype=point.dtype) if out is None else out
         written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
-        masks, scale = self._masks(len(inputs), dtype, rng)
+        draws, rate = self._draws(len(inputs), dtype, rng)
         rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
         weight = float(self.criterion.positive_weight)
         point = point.astype(dtype, copy=False)
-        loss = _loops().loss_and_gradients(point, written, self._sizes, rows, labels, masks, scale, weight)
+        loss = _loops().loss_and_gradients(point, written, self._sizes, rows, labels, draws, rate, weight)
         if written is not gradients.vector:
             gradients.vector[...] = written
         loss += self.penalty.value(parameters, self.weights).real
@@ -131,14 +130,12 @@ class CompiledNetwork(Network):
     def _parts(self) -> list[Any]:
         return [self.criterion, *self.layers]
 
-    def _masks(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
-        """Draw what the layers would draw, in their order."""
+    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
+        """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
         if rng is None or not self.dropout:
-            return np.empty(0, dtype), 1.0
-        layers = [layer for layer in self.layers if isinstance(layer, Dropout)]
-        shapes = [(n_rows, n_units) for n_units in self.layer_sizes[1:-1]]
-        masks = [layer.mask(shape, dtype, rng).ravel() for layer, shape in zip(layers, shapes, strict=True)]
-        return np.concatenate([np.empty(0, dtype), *masks]), 1 / (1 - self.dropout)
+            return np.empty(0, dtype), 0.0
+        n_units = sum(self.layer_sizes[1:-1])
+        return rng.random(n_rows * n_units, dtype=np.float32 if dtype == np.float32 else np.float64), self.dropout
 
 
 class CompiledAdam(Adam):

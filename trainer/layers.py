@@ -196,17 +196,14 @@ class Dropout(Layer):
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""
         if rng is None:
             return inputs, lambda output_gradient, gradients: output_gradient
-        mask = self.mask(inputs.shape[-2:], inputs.real.dtype, rng)
+        dtype = inputs.real.dtype
+        draws = rng.random(inputs.shape[-2:], dtype=np.float32 if dtype == np.float32 else np.float64)
+        mask = np.multiply(draws >= self.rate, 1 / (1 - self.rate), dtype=dtype)
 
         def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
             return np.multiply(output_gradient, mask, out=output_gradient)
 
         return inputs * mask, backward
-
-    def mask(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
-        """Draw a mask: 0 where an entry is dropped, ``1 / (1 - rate)`` elsewhere."""
-        draws = rng.random(shape, dtype=np.float32 if dtype == np.float32 else np.float64)
-        return np.multiply(draws >= self.rate, 1 / (1 - self.rate), dtype=dtype)
 
 
 def affine(inputs: Array, W: Array, b: Array) -> Array:

@@ -22,8 +22,8 @@ def loss_and_gradients(
     sizes: Array,
     inputs: Array,
     targets: Array,
-    masks: Array,
-    scale: float,
+    draws: Array,
+    rate: float,
     positive_weight: float,
 ) -> float:
     """Return the mean loss of LINEAR → RELU (→ DROPOUT) → … → LINEAR → SIGMOID, and write its gradient.
@@ -36,18 +36,18 @@ def loss_and_gradients(
         Width of the inputs, of each hidden layer, and 1.
     inputs : ndarray of shape (n_rows, n_features)
     targets : ndarray of shape (n_rows,)
-    masks : ndarray
-        Of every hidden layer's dropout, 0 or `scale`, end to end; empty without dropout.
-    scale : float
-        ``1 / (1 - rate)``, 1 without dropout.
+    draws : ndarray
+        What dropout draws for every hidden layer, end to end: below `rate` a unit is dropped. Empty without dropout.
+    rate : float
+        Of the dropout; 0 without.
     positive_weight : float
     """
     number = vector.dtype.type
-    zero, one, two, passed = number(0), number(1), number(2), number(scale)
+    zero, one, two, passed = number(0), number(1), number(2), number(1 / (1 - rate))
     more, n_rows = number(positive_weight - 1), len(inputs)
     n_layers = len(sizes) - 1
     activations = [inputs]
-    start = mask_start = 0
+    start = drawn = 0
     for layer in range(n_layers):
         n_inputs, n_units = sizes[layer], sizes[layer + 1]
         middle = start + n_units * n_inputs
@@ -62,9 +62,11 @@ def loss_and_gradients(
                 for unit in range(n_units):
                     value = outputs[row, unit] + b[unit]
                     outputs[row, unit] = zero if value <= zero else value  # NaN stays NaN
-            if masks.size:
-                outputs *= masks[mask_start : mask_start + outputs.size].reshape(n_rows, n_units)
-                mask_start += outputs.size
+            if draws.size:
+                for row in range(n_rows):
+                    for unit in range(n_units):
+                        outputs[row, unit] *= passed if draws[drawn] >= number(rate) else zero
+                        drawn += 1
         activations.append(outputs)
 
     total = 0.0
