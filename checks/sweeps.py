@@ -52,7 +52,7 @@ def complex_losses(objective: Objective, name: str, step: Array) -> Array:
     if fast is not None:
         shape = objective.layout.shapes[name]
         with one_thread():
-            losses = np.asarray(objective.complex_call(lambda: fast(name, 1j * step.reshape(shape)))).reshape(-1)
+            losses = objective.complex_call(lambda: fast(name, 1j * step.reshape(shape))).reshape(-1)
         if _is_faithful(objective, name, 1j * step, losses):
             objective.evaluations += step.size
             return losses
