@@ -97,7 +97,10 @@ def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> 
     if find_spec("torch"):
         runs["torch"] = torch_gradcheck(probe, fast_mode=False)
     seconds = side_by_side(runs, repetitions)
-    detail = f"{probe.network.n_parameters} parameters; numbers {apart:.1g} apart; {_milliseconds(seconds)}"
+    detail = (
+        f"{probe.network.n_parameters} parameters; numbers {apart:.1g} apart; {_milliseconds(seconds)}; "
+        "torch has the network in torch, in double, with its own gradient"
+    )
     peers = {"exercise": ("the exercise's loop", 10, 25), "torch": ("torch's `gradcheck` in slow mode", 15, 40)}
     rows = []
     for name, how in (("backproof", "full check"), ("numpy alone", "full check in numpy alone")):
@@ -120,7 +123,7 @@ def fast_rows(data: Split, repetitions: int) -> list[Row]:
     fast, own, total = found(data)
     detail = f"found of {total} mistakes of 1 % or in one entry: {own}, torch {fast}; {_milliseconds(seconds)}"
     name = '`coverage="directions"`, 64 rows: against `gradcheck(fast_mode=True)`'
-    return [Row(name, *_against(seconds, "torch"), 3, 10, detail=detail)]
+    return [Row(name, *ratios(seconds["torch"], seconds["backproof"]), 3, 10, detail=detail)]
 
 
 def found(data: Split) -> tuple[int, int, int]:
@@ -220,10 +223,6 @@ def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
             detail,
         )
     ]
-
-
-def _against(seconds: dict[str, list[float]], peer: str) -> tuple[float, float, float]:
-    return ratios(seconds[peer], seconds["backproof"])
 
 
 def _milliseconds(seconds: dict[str, list[float]]) -> str:
