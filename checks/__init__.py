@@ -1,11 +1,15 @@
 """Compare a gradient with its loss, and say where and why they differ; no network needed."""
 
-from checks.callback import GradientCheck
+from typing import TYPE_CHECKING, Any
+
 from checks.check import GradientCheckError, assert_gradients, check_gradients
 from checks.difference import relative_difference
 from checks.report import GradientReport, TensorReport
 from checks.slopes import numerical_gradient
 from checks.verdict import Cause, Verdict
+
+if TYPE_CHECKING:
+    from checks.callback import GradientCheck
 
 __all__ = [
     "Cause",
@@ -19,3 +23,12 @@ __all__ = [
     "numerical_gradient",
     "relative_difference",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to a training run, and with it `trainer`, only for those who ask for it."""
+    if name != "GradientCheck":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from checks.callback import GradientCheck
+
+    return GradientCheck

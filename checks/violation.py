@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -206,8 +207,15 @@ def is_argument(value: Any) -> bool:
 
 
 def path_of(kind: type) -> str:
-    """Give a class as ``module:name``."""
-    return f"{kind.__module__}:{kind.__qualname__}"
+    """Give a class as ``module:name``, by the package that exports it: no move of a module then breaks a kept file."""
+    package = kind.__module__.partition(".")[0]
+    is_public = getattr(sys.modules.get(package), "__dict__", {}).get(kind.__qualname__) is kind
+    return f"{package if is_public else kind.__module__}:{kind.__qualname__}"
+
+
+def without_module(path: str) -> str:
+    """Name a class by its package alone: version 0.1 kept the module too, and modules move."""
+    return re.sub(r"^(\w+)[\w.]*:", r"\1:", path)
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import checks
 import experiments
 import trainer
-from checks.violation import Violation, described, path_of
+from checks.violation import Violation, described, path_of, without_module
 from experiments.bugs import plant
 from experiments.settings import UsageError
 from trainer import CompiledNetwork, Network
@@ -43,7 +43,7 @@ def rebuilt(violation: Violation) -> tuple[Network | None, str]:
         If the record contradicts itself.
     """
     recorded, settings = violation.network, violation.settings
-    kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(recorded["class"])
+    kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(without_module(recorded["class"]))
     if kind is None:
         return None, f"its class was {recorded['class']}, and no class is imported because a file names it"
     try:
@@ -68,10 +68,14 @@ def rebuilt(violation: Violation) -> tuple[Network | None, str]:
         switch.active = not isinstance(after, int) or violation.iteration >= after
         how += f", with the planted mistake {bug}"
     here = described(network)
-    if here != recorded:
-        foreign = sorted({*recorded["parts"]} - {*here["parts"]}) or recorded["parts"]
-        return None, f"it had parts of its own: {', '.join(foreign)}"
+    if here["arguments"] != recorded["arguments"] or _parts(here) != _parts(recorded):
+        foreign = sorted(path for path in recorded["parts"] if without_module(path) not in _parts(here))
+        return None, f"it had parts of its own: {', '.join(foreign or recorded['parts'])}"
     return network, how
+
+
+def _parts(network: Mapping[str, Any]) -> list[str]:
+    return [without_module(path) for path in network["parts"]]
 
 
 def named(path: str, violation: Violation) -> Any:

@@ -55,10 +55,21 @@ def test_nothing_but_numpy_and_the_standard_library_is_needed_but_where_it_says_
     assert roots <= set(sys.stdlib_module_names) | {"numpy", "checks", "trainer"} | EXTRAS.get(path.name, set())
 
 
+def loaded_by(code):
+    """Return the names of the modules that a fresh process has loaded after this code."""
+    code += "; import sys; print(*sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_checks_alone_loads_nothing_of_the_trainer_until_its_callback_is_asked_for():
+    assert not [name for name in loaded_by("import checks") if name.partition(".")[0] == "trainer"]
+    assert "trainer" in loaded_by("import checks; checks.GradientCheck")
+    with pytest.raises(AttributeError, match="no attribute 'GradientChek'"):
+        checks.GradientChek  # noqa: B018
+
+
 def test_what_keeps_a_violation_is_loaded_only_when_a_check_has_failed():
-    code = "import sys, checks; print(*(name for name in sys.modules if 'violation' in name))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    assert not [name for name in loaded_by("from checks import GradientCheck") if "violation" in name]
 
 
 def test_everything_exported_exists_and_nothing_twice():

@@ -72,7 +72,7 @@ def test_the_case_holds_parameters_rows_both_gradients_seeds_settings_and_versio
         np.testing.assert_allclose(case.numerical[name], exact[name], rtol=0, atol=1e-8)
     assert np.linalg.norm(case.gradients["W2"] - case.numerical["W2"]) > 0.1
     assert case.loss == right.loss(case.parameters, case.inputs, case.targets)
-    assert case.network["class"] == "trainer.network:Network"
+    assert case.network["class"] == "trainer:Network"
     assert case.network["arguments"]["layer_sizes"] == list(SIZES)
     assert case.settings == {"seed": 1, "where": str(tmp_path), "rate": 0.5}
     assert case.versions["numpy"] == np.__version__

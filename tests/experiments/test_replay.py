@@ -23,6 +23,7 @@ from trainer import Network, Trainer
 from trainer.archive import read_archive, write_archive
 
 ROOT = Path(__file__).parents[2]
+KEPT_BY_0_1 = ROOT / "tests" / "kept_by_0_1"
 SMALL = "--samples=400 --features=5 --hidden 5 3 --epochs=1 --batch-size=32 --check-every=2 --check-rows=16 --quiet"
 COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
@@ -74,6 +75,17 @@ def one_line(shown: str) -> str:
     assert shown.startswith("python -m experiments.replay: error: ")
     assert shown.endswith(". See --help.\n")
     return shown
+
+
+@pytest.mark.parametrize("network", ["Network", pytest.param("CompiledNetwork", marks=COMPILED)])
+def test_a_violation_that_version_0_1_kept_is_replayed(network: str, capsys: Captured) -> None:
+    kept = KEPT_BY_0_1 / f"violation-{network}.npz"
+    assert re.match(r"trainer\.\w+:", read_archive(kept, "violation", 1).facts["network"]["class"])  # as modules were
+    assert main([str(kept)]) == 0
+    shown = flat(capsys.readouterr().out)
+    assert f"trainer.{network} rebuilt from the record, with the planted mistake dW2" in shown
+    assert "Reproduced" in shown
+    assert shown.endswith(": FAIL (wrong gradient) in W2.")
 
 
 @pytest.mark.parametrize("processor", [{}, {"OPENBLAS_CORETYPE": "Prescott"}], ids=["this one", "an old one"])

@@ -3,6 +3,7 @@
 import json
 import logging
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -337,3 +338,23 @@ def test_arrays_of_another_shape_or_dtype_are_refused(folders, name):
     for other in (snapshot.arrays[name][:-1], snapshot.arrays[name].astype(np.float32)):
         with pytest.raises(ResumeError, match=rf"{name} do not fit\. Expected float64 of shape .* Received "):
             fitted(trainer_of(folders[0]), Snapshot(snapshot.arrays | {name: other}, snapshot.facts))
+
+
+def test_a_run_goes_on_from_a_checkpoint_that_version_0_1_left(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-9, 10, (60, 5)) / 4.0, rng.permutation((np.arange(60) < 20).astype(float))
+
+    def trainer(folder):
+        checks = [GradientCheck(2, rows=9), GradientCheck(3, rows=9, coverage="directions")]
+        callbacks = [*checks, Checkpoint(folder, every=7)]
+        return Trainer(Network((5, 3, 1), dropout=0.2), callbacks=callbacks, batch_size=16, epochs=2)
+
+    whole, resumed = trainer(tmp_path / "whole"), trainer(tmp_path / "resumed")
+    whole.fit(*rows)
+    resumed.fit(*rows, resume=Path(__file__).parents[1] / "kept_by_0_1" / "checkpoint-00000007.npz")
+    np.testing.assert_array_equal(resumed.parameters.vector, whole.parameters.vector)
+    assert resumed.callbacks[1].proof.excluded.keys() == whole.callbacks[1].proof.excluded.keys()
+    assert (
+        str(resumed.callbacks[0].proof).partition("Excluded")[0]
+        == str(whole.callbacks[0].proof).partition("Excluded")[0]
+    )
