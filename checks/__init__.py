@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from checks.check import GradientCheckError, assert_gradients, check_gradients
-from checks.difference import relative_difference
-from checks.report import GradientReport, TensorReport
-from checks.slopes import numerical_gradient
+from checks.measure.difference import relative_difference
+from checks.measure.slopes import numerical_gradient
+from checks.report.report import GradientReport, TensorReport
 from checks.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
-    from checks.callback import GradientCheck
+    from checks.training.callback import GradientCheck
 
 __all__ = [
     "Cause",
@@ -29,6 +29,6 @@ def __getattr__(name: str) -> Any:
     """Import what belongs to a training run, and with it `trainer`, only for those who ask for it."""
     if name != "GradientCheck":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from checks.callback import GradientCheck
+    from checks.training.callback import GradientCheck
 
     return GradientCheck

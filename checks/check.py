@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from checks.diagnosis import diagnose
-from checks.directions import check_direction
-from checks.full import check_coordinates
-from checks.layout import Array, Layout, Structure
-from checks.mistake import Hints
-from checks.objective import CoordinateLosses, Loss, Objective
+from checks.explain.diagnosis import diagnose
+from checks.explain.mistake import Hints
+from checks.judge.directions import check_direction
+from checks.judge.full import check_coordinates
+from checks.judge.passed import PassedReport, PassedTensors
+from checks.judge.unmeasured import not_finite_gradient, not_finite_parameters
+from checks.measure.layout import Array, Layout, Structure
+from checks.measure.objective import CoordinateLosses, Loss, Objective
+from checks.measure.slopes import STEP
 from checks.options import THRESHOLD, validate_options
-from checks.outcome import not_finite_gradient, not_finite_parameters
-from checks.passed import PassedReport, PassedTensors
-from checks.report import GradientReport
-from checks.slopes import STEP
+from checks.report.report import GradientReport
 from checks.verdict import Verdict
 
 

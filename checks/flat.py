@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from checks.check import check_gradients
-from checks.layout import Array
-from checks.report import GradientReport
+from checks.measure.layout import Array
+from checks.report.report import GradientReport
 
 SINGLE = "x"  # the vector's name where its coordinates have none
 

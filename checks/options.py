@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from checks.slopes import STEP
+from checks.measure.slopes import STEP
 
 SMALLEST_STEP = 1e-100  # far below what moves a float64, and far from where arithmetic loses its digits
 THRESHOLD = 1e-7  # the classic one: below it, the exercise calls a gradient right

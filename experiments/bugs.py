@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from checks.mistake import Kind
+from checks.explain.mistake import Kind
 from experiments.planting import Bug, data_line, flow, line, loss
 from experiments.wrong_parts import BugSwitch, Pass
 from trainer import Dropout, Network, ReLU, Tanh

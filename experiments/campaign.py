@@ -10,7 +10,7 @@ import numpy as np
 
 from checks import GradientReport, Verdict, check_gradients
 from checks.options import THRESHOLD
-from checks.probe import Probe, Sampler
+from checks.training.probe import Probe, Sampler
 from datasets import make_fraud
 from experiments.bugs import BUGS, entry, plant
 from experiments.peers import FlatProbe, available

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from checks import GradientCheck, GradientReport, Verdict, check_gradients, relative_difference
-from checks.layout import Array, Layout
-from checks.objective import Objective
-from checks.probe import Probe, Sampler
-from checks.slopes import STEP, central_sweep
+from checks.measure.layout import Array, Layout
+from checks.measure.objective import Objective
+from checks.measure.slopes import STEP, central_sweep
+from checks.training.probe import Probe, Sampler
 from datasets.fraud import Split
 from experiments.bugs import BUGS, plant
 from experiments.peers import FlatProbe, available

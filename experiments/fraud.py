@@ -11,7 +11,7 @@ import numpy as np
 import sklearn
 
 from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
-from checks.proof import Proof
+from checks.training.proof import Proof
 from datasets import FraudData
 from experiments.arguments import parse
 from experiments.bugs import BUGS, EXERCISE

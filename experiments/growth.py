@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from checks.probe import Probe
+from checks.training.probe import Probe
 from datasets.fraud import Split
 from experiments.checkers import check, exercise_gradient, probe_of, torch_gradcheck
 from experiments.timing import Row, stopwatch

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from checks.violation_file import read_violation
+from checks.training.violation_file import read_violation
 from datasets import prepare, read_table
 from experiments import replay, report
 from experiments.bad_inputs import Entrance

@@ -14,7 +14,7 @@ import numpy as np
 import checks
 import experiments
 import trainer
-from checks.violation import Violation, described, path_of, without_module
+from checks.training.violation import Violation, described, path_of, without_module
 from experiments.bugs import plant
 from experiments.settings import UsageError
 from trainer import CompiledNetwork, Network

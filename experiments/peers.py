@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from checks.layout import Array, Layout
-from checks.probe import Probe
+from checks.measure.layout import Array, Layout
+from checks.training.probe import Probe
 
 Peer = Callable[["FlatProbe"], bool]  # whether the peer accepts the gradient
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from checks import Verdict
-from checks.plot import PALETTE, plot, shortened
+from checks.report.plot import PALETTE, plot, shortened
 from experiments.record import Check, Record
 from experiments.svg import svg
 from trainer.parameters import Array

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from checks.mistake import Kind
+from checks.explain.mistake import Kind
 from experiments.wrong_parts import (
     BugSwitch,
     LayerMistake,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from checks import GradientReport, Verdict
-from checks.report import Entries
-from checks.restoring import restored
+from checks.report.plain import restored
+from checks.report.report import Entries
 from experiments.record import COUNTS, Check, Curve, Record
 from experiments.settings import UsageError
 from trainer import History

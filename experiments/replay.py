@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from checks import Verdict, relative_difference
-from checks.layout import Array
-from checks.violation import Violation, both_gradients, described, plain
-from checks.violation_file import read_violation
+from checks.measure.layout import Array
+from checks.training.violation import Violation, both_gradients, described, plain
+from checks.training.violation_file import read_violation
 from experiments.command import DONE, NOT_SO, Parser, run_command
 from experiments.networks import in_words, named, rebuilt
 from experiments.screen import printable, show, wrapped

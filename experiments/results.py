@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from checks.proof import Proof
+from checks.training.proof import Proof
 from datasets import Split
 from experiments.screen import WIDTH, wrapped
 from trainer import Trainer

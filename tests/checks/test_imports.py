@@ -11,17 +11,18 @@ import checks
 
 #: What single files may import beyond numpy: an extra, and what scikit-learn brings along.
 EXTRAS = {
-    "torch.py": {"torch"},
-    "torch_twin.py": {"torch"},
-    "processes.py": {"joblib", "threadpoolctl"},
-    "plot.py": {"matplotlib"},
+    "torch/module.py": {"torch"},
+    "torch/twin.py": {"torch"},
+    "measure/processes.py": {"joblib", "threadpoolctl"},
+    "report/plot.py": {"matplotlib"},
 }
 
 #: What single files may import of the trainer: the callback the hooks, and the file of a violation the container that
 #: checkpoints use as well. It belongs to the callback, and a check without a training run never loads it.
-OF_TRAINER = {"callback.py": {"trainer.callbacks"}, "violation_file.py": {"trainer.archive"}}
+OF_TRAINER = {"training/callback.py": {"trainer.callbacks"}, "training/violation_file.py": {"trainer.archive"}}
 
-FILES = sorted(Path(checks.__file__).parent.glob("**/*.py"))
+HOME = Path(checks.__file__).parent
+FILES = sorted(HOME.glob("**/*.py"))
 
 
 def imported_modules(source):
@@ -41,18 +42,20 @@ def test_the_search_sees_every_kind_of_import():
     assert len(FILES) > 15
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
 def test_only_the_callback_and_its_file_import_the_trainer_and_no_more_than_they_need(path):
     modules = imported_modules(path.read_text(encoding="utf-8")) - {"importlib.metadata"}  # which imports nothing
     of_trainer = {module for module in modules if module.split(".")[0] == "trainer"}
-    assert of_trainer == OF_TRAINER.get(path.name, set())
+    assert of_trainer == OF_TRAINER.get(path.relative_to(HOME).as_posix(), set())
     assert not {module.split(".")[0] for module in modules} & {"datasets", "experiments", "tests", "importlib"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
 def test_nothing_but_numpy_and_the_standard_library_is_needed_but_where_it_says_so(path):
     roots = {module.split(".")[0] for module in imported_modules(path.read_text(encoding="utf-8"))}
-    assert roots <= set(sys.stdlib_module_names) | {"numpy", "checks", "trainer"} | EXTRAS.get(path.name, set())
+    assert roots <= set(sys.stdlib_module_names) | {"numpy", "checks", "trainer"} | EXTRAS.get(
+        path.relative_to(HOME).as_posix(), set()
+    )
 
 
 def loaded_by(code):

@@ -6,13 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import checks.directions
-import checks.examination
-import checks.full
-import checks.ladder
-import checks.noise
-import checks.slopes
-from checks.mistake import Kind
+from checks import Cause
+from checks.explain.mistake import Kind
+from checks.judge import directions, examine, full, ladder
+from checks.measure import noise, slopes
 from experiments import campaign, mutants
 from experiments.bugs import BUGS
 from experiments.campaign import run_unit
@@ -74,12 +71,12 @@ def test_a_direction_that_is_never_redrawn_is_seen_by_a_mistake_that_hides_from_
             direction[place] = self.reach[tensor] * fixed(direction.size)[place]
         return direction
 
-    monkeypatch.setattr(checks.directions.DirectionCheck, "_draw", never_redrawn)
+    monkeypatch.setattr(directions.DirectionCheck, "_draw", never_redrawn)
     assert share(run_unit(UNIT), name) < 0.5
 
 
 def without_complex_step(monkeypatch):
-    for module in (checks.examination, checks.full, checks.directions):
+    for module in (examine, full, directions):
         monkeypatch.setattr(module, "confirm_complex", lambda objective, step: False)
 
 
@@ -88,7 +85,7 @@ def test_a_bound_that_is_far_too_large_lets_small_mistakes_through(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(checks.noise, "ROUNDING", 1e4 * checks.noise.ROUNDING)
+    monkeypatch.setattr(noise, "ROUNDING", 1e4 * noise.ROUNDING)
     assert share(run_unit(UNIT), name) < 0.5
 
 
@@ -98,8 +95,8 @@ def test_a_kink_rule_that_accepts_everything_misses_mistakes(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(checks.ladder, "_kink", lambda rungs: rungs[-1])
-    monkeypatch.setattr(checks.ladder, "CERTAIN", 1e12)
+    monkeypatch.setattr(ladder, "_kink", lambda rungs: rungs[-1])
+    monkeypatch.setattr(ladder, "CERTAIN", 1e12)
     assert share(run_unit(UNIT), name) < 0.5
 
 
@@ -112,11 +109,11 @@ def test_a_check_that_does_not_look_twice_raises_false_alarms(monkeypatch):
     assert share(run_unit(unit), name) == 0.0
 
     def believed(objective, direction, claimed, tolerance, step):
-        slope = checks.slopes.central_slope(objective, direction, step)
-        cause = checks.Cause.WRONG
-        return checks.ladder.Finding(cause, slope.value, slope.bound, step, "believed at first sight")
+        slope = slopes.central_slope(objective, direction, step)
+        cause = Cause.WRONG
+        return ladder.Finding(cause, slope.value, slope.bound, step, "believed at first sight")
 
-    for module in (checks.full, checks.directions):
+    for module in (full, directions):
         monkeypatch.setattr(module, "examine", believed)
     assert share(run_unit(unit), name) > 0.0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict
-from checks.report import Entries
+from checks.report.report import Entries
 from experiments import reading
 from experiments.curve import POINTS, curve
 from experiments.reading import read_run

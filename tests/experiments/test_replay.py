@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from checks import GradientCheck
-from checks.callback import TrainingHaltedByCheck
+from checks.training.callback import TrainingHaltedByCheck
 from experiments import fraud
 from experiments.bugs import plant
 from experiments.replay import main

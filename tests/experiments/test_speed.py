@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from checks import relative_difference
-from checks.slopes import numerical_gradient
+from checks.measure.slopes import numerical_gradient
 from datasets import make_fraud
 from experiments import growth, mapped, speed
 from experiments.checkers import Timed, callback_rows, exercise_gradient, probe_of, share_rows

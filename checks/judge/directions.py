@@ -1,0 +1,250 @@
+"""Directions: one fresh random direction through all the parameters; only a mismatch is looked into."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from checks.judge.examine import confirm_complex, examine
+from checks.judge.location import look_closer
+from checks.judge.passed import PassedTensors
+from checks.judge.power import CONFIDENCE, excluded_error, random_direction
+from checks.judge.unmeasured import Outcome, not_deterministic, not_finite_loss
+from checks.measure.layout import Array
+from checks.measure.noise import repeats
+from checks.measure.objective import ComplexRefusedError, Objective
+from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
+from checks.report.report import TensorReport
+from checks.verdict import Cause, Verdict
+
+#: A mismatch above this share of the threshold is looked into. Looking costs a few evaluations and decides
+#: nothing; the smaller the share, the less an unlucky direction hides.
+SUSPICIOUS = 0.02
+#: Further directions through a tensor whose one reading is neither small nor clearly beyond the threshold: their
+#: mean square tells the size of the error.
+FURTHER = 4
+CLEAR = 10.0
+#: Numbers drawn together: an eighth of a megabyte.
+PIECE = 16_384
+
+
+def check_direction(
+    objective: Objective,
+    gradient: Array,
+    threshold: float,
+    step: float,
+    derivative: str,
+    rng: np.random.Generator,
+) -> Outcome:
+    """Check along one fresh random direction; look into every tensor if the two slopes do not agree.
+
+    Parameters
+    ----------
+    objective, gradient, threshold, step
+        As in `checks.judge.full.check_coordinates`.
+    derivative : {"central", "complex"}
+        Two evaluations, or one where the loss takes complex parameters.
+    rng : numpy.random.Generator
+        Where the direction comes from; it moves on, so that the next check gets a fresh one.
+
+    Returns
+    -------
+    Outcome
+        A failing tensor is narrowed down to one coordinate, and measured for a diagnosis.
+    """
+    check = DirectionCheck(objective, gradient, threshold, step, derivative, rng)
+    try:
+        tensors = check.run()
+    except ComplexRefusedError:  # found out on the way: nothing that was read so far counts
+        check = DirectionCheck(objective, gradient, threshold, step, "central", rng)
+        tensors = check.run()
+    if not math.isfinite(objective.last) and not math.isfinite(objective.value):
+        return not_finite_loss(objective)
+    if isinstance(tensors, PassedTensors):
+        difference = max(tensors.differences().values())
+        return Outcome(tensors, difference, difference)
+    if any(t.cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for t in tensors.values()):
+        if not np.isfinite(objective.value):
+            return not_finite_loss(objective)
+        if not repeats(objective):
+            return not_deterministic(objective)
+    failing = []
+    for name in [name for name in reversed(tensors) if name in check.suspects]:
+        tensors[name], measured = look_closer(
+            objective, gradient, tensors[name], check.suspects[name], check.read, threshold, step
+        )
+        failing.append(measured)
+    difference = max(tensor.difference for tensor in tensors.values())
+    return Outcome(tensors, difference, difference, failing)
+
+
+class DirectionCheck:
+    """The check along one random direction, and a closer look at each tensor where it does not agree.
+
+    Parameters
+    ----------
+    objective : Objective
+        The loss.
+    gradient : ndarray of shape (n_parameters,)
+        The gradient under test.
+    threshold : float
+        Largest relative difference that passes.
+    step : float
+        Base step of central differences.
+    derivative : str
+        ``"central"`` (two evaluations) or ``"complex"`` (one).
+    rng : numpy.random.Generator
+        Where the direction comes from; it moves on, so that the next check gets a fresh one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        gradient: Array,
+        threshold: float,
+        step: float,
+        derivative: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.objective = objective
+        self.slices = objective.layout.slices
+        self.gradient = gradient
+        self.threshold = threshold
+        self.step = step
+        self.use_complex = derivative == "complex" and confirm_complex(objective, step)
+        self.rng = rng
+        self.norms = {name: math.sqrt(gradient[place] @ gradient[place]) for name, place in self.slices.items()}
+        self.reach = self._reach()
+        self.suspects: dict[str, Reading] = {}
+
+    def run(self) -> dict[str, TensorReport] | PassedTensors:
+        """Check along the direction; look into every tensor if the two slopes do not agree."""
+        whole = self._read_whole()
+        scale = math.sqrt(sum((self.reach[name] * norm) ** 2 for name, norm in self.norms.items()))
+        tolerance = self.threshold * 2.0 * scale
+        if whole.slope.bound <= tolerance and whole.mismatch <= SUSPICIOUS * tolerance + whole.slope.bound:
+            if all(self.norms.values()):
+                touched = self.gradient != 0.0
+                passed = PassedTensors(self.objective.layout, self.norms, self.reach, touched, whole)
+                if max(passed.differences().values()) <= self.threshold:
+                    return passed
+            tensors = {name: self._passed(name, [whole]) for name in self.slices}
+            # A tensor beside which the others are large has hardly been seen: its own directions tell more.
+            unseen = [name for name, tensor in tensors.items() if tensor.difference > self.threshold]
+        else:
+            tensors, unseen = {}, list(self.slices)
+        if not unseen:
+            return tensors
+        self.use_complex = confirm_complex(self.objective, self.step)
+        tensors |= {name: self._look_into(name) for name in unseen}
+        if self.use_complex and self.objective.complex_refusal is not None:
+            raise ComplexRefusedError(self.objective.complex_refusal)
+        return tensors
+
+    def read(self, direction: Array) -> Reading:
+        """Measure the slope along one direction, in the way chosen for this check."""
+        if self.use_complex and self.objective.complex_refusal is None:
+            slope = complex_slope(self.objective, direction)
+        else:  # a reach made for the complex step may be long; the step along it is not
+            length = max(1.0, float(np.linalg.norm(direction / self.objective.scale())))
+            slope = central_slope(self.objective, direction, self.step / length)
+        return Reading(direction, float(self.gradient @ direction), slope)
+
+    def _read_whole(self) -> Reading:
+        """Measure one fresh direction through all the tensors; it is not kept, nobody looks at it again.
+
+        It is drawn piece by piece into the imaginary part of the vector at which the loss is evaluated: with the
+        parameters and the gradient, that vector is all the memory that a check takes.
+        """
+        if not self.use_complex:
+            return self.read(self._draw(self.slices))
+        moved = np.empty(self.objective.layout.size, np.complex128)
+        moved.real = self.objective.point
+        claimed = 0.0
+        for start in range(0, moved.size, PIECE):
+            piece = slice(start, min(start + PIECE, moved.size))
+            direction = random_direction(self.rng, piece.stop - start)
+            for name, place in self.slices.items():
+                direction[max(place.start - start, 0) : max(place.stop - start, 0)] *= self.reach[name]
+            claimed += float(self.gradient[piece] @ direction)
+            np.multiply(direction, IMAGINARY_STEP, out=moved.imag[piece])
+        return Reading(np.empty(0), claimed, slope_of(self.objective.complex_at(moved)))
+
+    def _reach(self) -> dict[str, float]:
+        """Choose how far the direction goes in each tensor.
+
+        The complex step has no rounding to drown a small tensor in, so every tensor gets the same say: reach
+        ``1/||gradient||``. A central difference moves the point for real: there the direction has unit length
+        in units of the parameters, and what this proves of a tensor with a small gradient is said.
+        """
+        if self.use_complex:
+            largest = max(self.norms.values()) or 1.0
+            return {name: 1.0 / (norm or largest) for name, norm in self.norms.items()}
+        point, root = self.objective.point, np.sqrt(self.objective.layout.size)
+        return {
+            name: float(max(1.0, np.sqrt(np.mean(point[place] ** 2))) / root) for name, place in self.slices.items()
+        }
+
+    def _draw(self, names: Iterable[str]) -> Array:
+        direction = np.zeros(self.objective.layout.size)
+        for name in names:
+            place = self.slices[name]
+            direction[place] = self.reach[name] * random_direction(self.rng, place.stop - place.start)
+        return direction
+
+    def _tolerance(self, name: str) -> float:
+        """Give what the threshold allows in a tensor, where the norms of both gradients are about the same."""
+        return 2.0 * self.threshold * self.reach[name] * self.norms[name]
+
+    def _look_into(self, name: str) -> TensorReport:
+        """Judge one tensor by several directions through it alone."""
+        readings = [self.read(self._draw([name]))]
+        tolerance = self._tolerance(name)
+        if SUSPICIOUS * tolerance + readings[0].slope.bound < readings[0].mismatch < CLEAR * tolerance:
+            readings += [self.read(self._draw([name])) for _ in range(FURTHER)]
+        settled: list[Reading] = []
+        while readings:
+            if np.sqrt(np.mean([reading.mismatch**2 for reading in readings + settled])) <= tolerance:
+                return self._passed(name, readings + settled)
+            worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
+            finding = examine(self.objective, worst.direction, worst.claimed, tolerance, self.step)
+            if finding.cause is Cause.WRONG:
+                self.suspects[name] = worst
+                return self._report(name, [*readings, *settled], Verdict.FAIL, Cause.WRONG, finding.evidence)
+            readings = [reading for reading in readings if reading is not worst]
+            if finding.cause is Cause.AGREES:
+                settled.append(Reading(worst.direction, worst.claimed, Slope(finding.value, finding.bound)))
+        if settled:
+            return self._passed(name, settled)
+        return self._report(name, [worst], Verdict.UNDECIDED, finding.cause, finding.evidence)
+
+    def _passed(self, name: str, readings: list[Reading]) -> TensorReport:
+        if self.norms[name] == 0.0:
+            size = int(np.prod(self.objective.layout.shapes[name]))
+            evidence = f"the gradient is exactly zero in all {size} entries, and the loss does not change either"
+            return self._report(name, readings, Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
+        return self._report(name, readings, Verdict.PASS, Cause.AGREES, "")
+
+    def _report(
+        self, name: str, readings: list[Reading], verdict: Verdict, cause: Cause, evidence: str
+    ) -> TensorReport:
+        worst = max(readings, key=lambda reading: reading.mismatch)
+        reach, norm, gradient = self.reach[name], self.norms[name], self.gradient[self.slices[name]]
+        size = math.sqrt(math.fsum(reading.mismatch**2 for reading in readings) / len(readings)) / reach
+        numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
+        left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
+        return TensorReport(
+            name=name,
+            shape=self.objective.layout.shapes[name],
+            verdict=verdict,
+            cause=cause,
+            difference=size / (norm + numerical) if norm + numerical > 0.0 else 0.0,
+            gradient_norm=norm,
+            worst_index=(),
+            gradient=worst.claimed,
+            numerical=worst.slope.value,
+            untouched=gradient.size - int(np.count_nonzero(gradient)),
+            excluded=left / norm if norm > 0.0 else float("inf"),
+            confidence=CONFIDENCE,
+            evidence=evidence,
+        )

@@ -1,0 +1,1 @@
+"""What is measured: a loss at a point, its noise, and its slopes."""

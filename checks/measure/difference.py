@@ -1,0 +1,34 @@
+"""The difference of two gradients: the one number of the classic check."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from checks.measure.layout import Array, Structure
+
+
+def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
+    """Compare two gradients by the classic number, dimensionless, from 0 (equal) to 1 (opposite).
+
+    Parameters
+    ----------
+    gradient, gradapprox : float, array, dict of arrays, or sequence of arrays
+        The two gradients, of the same structure.
+
+    Returns
+    -------
+    float
+        ``||gradient - gradapprox|| / (||gradient|| + ||gradapprox||)`` with Euclidean norms over all
+        coordinates; 0 where both are exactly zero; NaN where one of them holds NaN.
+    """
+    if isinstance(gradient, Mapping) and isinstance(gradapprox, Mapping):
+        left, right = (_flat([part[name] for name in gradient]) for part in (gradient, gradapprox))
+    else:
+        left, right = _flat(gradient), _flat(gradapprox)
+    scale = float(np.linalg.norm(left) + np.linalg.norm(right))
+    return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
+
+
+def _flat(structure: Structure) -> Array:
+    values = structure if isinstance(structure, list | tuple) else [structure]
+    return np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
