@@ -14,8 +14,8 @@ from checks.explain.mistake import Kind
 from experiments.planting import Bug, data_line, flow, line, loss
 from experiments.wrong_parts import BugSwitch, Pass
 from trainer import Dropout, Network, ReLU, Tanh
-from trainer.losses import sigmoid
-from trainer.parameters import Array
+from trainer.network.losses import sigmoid
+from trainer.network.parameters import Array
 
 ENTRY = (0.37, 0.61)  # where the one wrong entry stands, as shares of the tensor's sides: away from every corner
 

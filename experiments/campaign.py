@@ -17,7 +17,7 @@ from experiments.peers import FlatProbe, available
 from experiments.truth import differences, textbook_gradients
 from experiments.units import Unit
 from trainer import SGD, Adam, Network, Parameters, Trainer, WeightedBinaryCrossEntropy
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 Outcome = dict[str, Any]
 

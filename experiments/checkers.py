@@ -18,7 +18,7 @@ from experiments.peers import FlatProbe, available
 from experiments.rivals import HAS_COMPILER, SIZES, own
 from experiments.timing import Row, quartiles, ratios, side_by_side, stopwatch
 from trainer import Callback, CompiledNetwork, Network, TrainState
-from trainer.callbacks import HOOKS
+from trainer.callbacks.base import HOOKS
 
 MISTAKES = ("weight-1-percent", "one-entry", "one-entry-sign", "one-entry-zero", "one-bias-entry")
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 from experiments.screen import printable, show
 from experiments.settings import UsageError
 from trainer import ResumeError
-from trainer.archive import ArchiveError
-from trainer.interruption import Interrupted
+from trainer.callbacks.interruption import Interrupted
+from trainer.storage.archive import ArchiveError
 
 DONE, NOT_SO, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from experiments.results import PRECISION
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 POINTS = 500  # of the curve that are kept; more than a picture shows
 

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from experiments.damages import DAMAGES
 from experiments.judgement import Judgement
 from experiments.small_run import HISTORY, Files, SmallRun, in_memory, silent
-from trainer.history import History
-from trainer.snapshot import Snapshot
+from trainer.callbacks.snapshot import Snapshot
+from trainer.storage.history import History
 
 CASES, QUICK_CASES = 40_000, 600
 

@@ -26,9 +26,9 @@ from experiments.resuming import resumed
 from experiments.run_folder import RunFolder
 from experiments.small_run import SmallRun
 from trainer import SGD, Adam, Checkpoint, EarlyStopping, History, Network, Snapshot, Trainer
-from trainer.archive import read_archive
-from trainer.checkpoint import checkpoints
-from trainer.json_rows import line_of
+from trainer.callbacks.checkpoint import checkpoints
+from trainer.storage.archive import read_archive
+from trainer.storage.json_rows import line_of
 
 QUICK_RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2")
 OPTIONS = shlex.split(

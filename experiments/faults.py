@@ -16,9 +16,9 @@ from experiments.judgement import Judgement
 from experiments.run_folder import RunFolder
 from experiments.small_run import HISTORY, Files, SmallRun, in_memory, silent
 from trainer import latest_checkpoint
-from trainer.checkpoint import checkpoints
-from trainer.history import History
-from trainer.snapshot import Snapshot
+from trainer.callbacks.checkpoint import checkpoints
+from trainer.callbacks.snapshot import Snapshot
+from trainer.storage.history import History
 
 EVERY, QUICK_EVERY = 1, 9  # of the steps, how many are made to fail
 

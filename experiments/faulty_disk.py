@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
-import trainer.durable
-import trainer.history
+import trainer.storage.durable
+import trainer.storage.history
 
 FAULTS = ("ENOSPC", "EIO", "half", "kill", "kill in half")
 
@@ -25,7 +25,7 @@ class Killed(BaseException):
 
 
 class FaultyDisk:
-    """Counts the calls that `trainer.durable` and `trainer.history` make within a folder, and lets one fail.
+    """Counts the calls that `trainer.storage` makes within a folder, and lets one fail.
 
     Parameters
     ----------

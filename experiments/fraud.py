@@ -27,7 +27,7 @@ from experiments.run_folder import RunFolder
 from experiments.screen import log_lines, one_screen, show
 from experiments.settings import Settings, UsageError
 from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
-from trainer.interruption import Interruption
+from trainer.callbacks.interruption import Interruption
 
 COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
 

@@ -16,7 +16,7 @@ from experiments import replay, report
 from experiments.bad_inputs import Entrance
 from experiments.bad_values import json_values, mutated, words
 from experiments.fraud import main
-from trainer.archive import read_archive, write_archive
+from trainer.storage.archive import read_archive, write_archive
 
 RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --epochs 1 --check-every 2")
 PAGE_FILES = ("settings.json", "metrics.json", "proof.json", "report.json", "run.json", "history.jsonl", "check.npz")

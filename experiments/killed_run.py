@@ -11,8 +11,8 @@ from pathlib import Path
 
 from experiments.fraud import main
 from experiments.remains import outcome, state
-from trainer.checkpoint import PATTERN, checkpoints
-from trainer.durable import UNFINISHED
+from trainer.callbacks.checkpoint import PATTERN, checkpoints
+from trainer.storage.durable import UNFINISHED
 
 MOMENTS = ("start", "any", "save", "rival", "save", "end")  # where a kill is aimed, in turn
 EARLY, LATE = 0.15, 0.02  # shares of a run within which the kills aimed at its start and at its end fall

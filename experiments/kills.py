@@ -14,7 +14,7 @@ from experiments.judgement import Judgement
 from experiments.killed_run import MOMENTS, KilledRun
 from experiments.remains import differences, outcome, torn
 from experiments.small_run import in_memory, on_disk
-from trainer.durable import UNFINISHED
+from trainer.storage.durable import UNFINISHED
 
 RUNS, QUICK_RUNS = 288, 12
 LEAST = 200  # runs that a kill must have met before their end; of the quick campaign half

@@ -18,7 +18,7 @@ from checks.training.violation import Violation, described, path_of, without_mod
 from experiments.bugs import plant
 from experiments.settings import UsageError
 from trainer import CompiledNetwork, Network
-from trainer.archive import ArchiveError
+from trainer.storage.archive import ArchiveError
 
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
 NOT_THE_USERS = tuple(

@@ -10,7 +10,7 @@ from checks import Verdict
 from checks.report.plot import PALETTE, plot, shortened
 from experiments.record import Check, Record
 from experiments.svg import svg
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 WIDE, NARROW = 720.0, 343.0  # points across: a column of text, and a phone of 375 less its margins
 HEIGHT = {WIDE: 270.0, NARROW: 230.0}

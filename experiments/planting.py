@@ -14,7 +14,7 @@ from experiments.wrong_parts import (
     WrongPenalty,
 )
 from trainer import Layer, Linear, Network
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 LineSpoiler = Callable[[Array, Array, float], Array]
 

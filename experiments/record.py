@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checks import GradientReport, Verdict
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 

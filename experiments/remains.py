@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.checkpoint import PATTERN, checkpoints
-from trainer.history import History
-from trainer.parameters import Array
-from trainer.snapshot import Snapshot
+from trainer.callbacks.checkpoint import PATTERN, checkpoints
+from trainer.callbacks.snapshot import Snapshot
+from trainer.network.parameters import Array
+from trainer.storage.history import History
 
 WHOLE = ("settings.json", "run.json", "metrics.json", "proof.json", "report.json")
 TIMED = ("milliseconds", "seconds")  # what no two runs share

@@ -17,7 +17,7 @@ from experiments.reading import read_run
 from experiments.run_folder import RunFolder
 from experiments.screen import show
 from experiments.settings import UsageError
-from trainer.durable import replace_file
+from trainer.storage.durable import replace_file
 
 DESCRIPTION = """\
 Make report.html of a run: one file that opens by double click and needs no network. It shows the

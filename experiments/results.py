@@ -11,7 +11,7 @@ from checks.training.proof import Proof
 from datasets import Split
 from experiments.screen import WIDTH, wrapped
 from trainer import Trainer
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 PRECISION = 0.9  # at which the recall is given: one false alarm in ten is what a payments team puts up with
 

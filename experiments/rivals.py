@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from trainer import Adam, CompiledAdam, CompiledNetwork, Network, Trainer
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 SIZES = (30, 64, 32, 1)
 BATCH = 256

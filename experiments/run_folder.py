@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.settings import UsageError
-from trainer.checkpoint import PATTERN
-from trainer.durable import UNFINISHED, make_folder, replace_file
-from trainer.json_rows import finite, plain
+from trainer.callbacks.checkpoint import PATTERN
+from trainer.storage.durable import UNFINISHED, make_folder, replace_file
+from trainer.storage.json_rows import finite, plain
 
 STATE = "run.json"
 LARGEST = 2**24  # bytes of a JSON file that is read back

@@ -11,7 +11,7 @@ import numpy as np
 
 from checks import GradientCheck
 from trainer import Adam, Checkpoint, EarlyStopping, History, Network, Trainer, latest_checkpoint
-from trainer.checkpoint import checkpoints
+from trainer.callbacks.checkpoint import checkpoints
 
 HISTORY = "history.jsonl"
 MEMORY = Path("/dev/shm")  # a file system in memory, where there is one

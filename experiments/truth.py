@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from trainer import Network
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 
 def textbook_gradients(

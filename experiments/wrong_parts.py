@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from trainer import Callback, L2Penalty, Layer, TrainState, WeightedBinaryCrossEntropy
-from trainer.layers import Backward
-from trainer.parameters import Array
+from trainer.network.layers import Backward
+from trainer.network.parameters import Array
 
 
 class BugSwitch(Callback):

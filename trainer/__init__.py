@@ -3,23 +3,23 @@
 from typing import TYPE_CHECKING, Any
 
 from trainer.batches import Batch
-from trainer.callbacks import Callback, TrainingHalted, TrainState
-from trainer.checkpoint import Checkpoint, latest_checkpoint
-from trainer.compiled import CompiledAdam, CompiledNetwork
-from trainer.early_stopping import EarlyStopping
-from trainer.history import History
-from trainer.layers import Dropout, Layer, Linear, ReLU, Tanh
-from trainer.loggers import CSVLogger, TensorBoardLogger
-from trainer.loop import Trainer
-from trainer.losses import L2Penalty, WeightedBinaryCrossEntropy
-from trainer.network import Network
+from trainer.callbacks.base import Callback, TrainingHalted, TrainState
+from trainer.callbacks.checkpoint import Checkpoint, latest_checkpoint
+from trainer.callbacks.early_stopping import EarlyStopping
+from trainer.callbacks.loggers import CSVLogger, TensorBoardLogger
+from trainer.callbacks.progress_bar import ProgressBar
+from trainer.callbacks.snapshot import ResumeError, Snapshot
+from trainer.compiled.network import CompiledAdam, CompiledNetwork
+from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
+from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
+from trainer.network.network import Network
+from trainer.network.parameters import Parameters
 from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
-from trainer.parameters import Parameters
-from trainer.progress_bar import ProgressBar
-from trainer.snapshot import ResumeError, Snapshot
+from trainer.storage.history import History
+from trainer.trainer import Trainer
 
 if TYPE_CHECKING:
-    from trainer.classifier import NetworkClassifier
+    from trainer.estimator.classifier import NetworkClassifier
 
 __all__ = [
     "SGD",
@@ -59,6 +59,6 @@ def __getattr__(name: str) -> Any:
     """Import what takes scikit-learn, and a second, only for those who ask for it."""
     if name != "NetworkClassifier":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from trainer.classifier import NetworkClassifier
+    from trainer.estimator.classifier import NetworkClassifier
 
     return NetworkClassifier

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 from trainer.rows import is_mapped, release
 
 WINDOW = 131_072  # rows of a memory-mapped file that are shuffled together: 16 MB at 30 float32 columns

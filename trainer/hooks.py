@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from trainer.callbacks import HOOKS, Callback, Outcome, TrainingHalted, TrainState
+from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingHalted, TrainState
 
 logger = logging.getLogger(__name__)
 

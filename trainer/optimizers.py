@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trainer.argument import check_number
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 
 @dataclass

@@ -5,7 +5,7 @@ import mmap
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from trainer.parameters import Array
+from trainer.network.parameters import Array
 
 BLOCK = 65_536  # rows looked at together, so that a memory-mapped file is never held as a whole
 

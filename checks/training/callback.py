@@ -17,7 +17,7 @@ from checks.training.proof import Proof
 from checks.training.row_set import RowSet
 from checks.training.workspace import Workspace
 from checks.verdict import Cause, Verdict
-from trainer.callbacks import Callback, TrainingHalted, TrainState
+from trainer.callbacks.base import Callback, TrainingHalted, TrainState
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from checks.report.report import GradientReport
 from checks.training.probe import Probe
 from checks.training.violation import ARGUMENTS, Violation, is_argument
 from checks.verdict import Verdict
-from trainer.archive import Archive, ArchiveError, read_archive, write_archive
+from trainer.storage.archive import Archive, ArchiveError, read_archive, write_archive
 
 KIND, VERSION = "violation", 1
 TENSORS = ("parameters", "gradients", "numerical")  # an array of each for every parameter

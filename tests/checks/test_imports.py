@@ -19,7 +19,10 @@ EXTRAS = {
 
 #: What single files may import of the trainer: the callback the hooks, and the file of a violation the container that
 #: checkpoints use as well. It belongs to the callback, and a check without a training run never loads it.
-OF_TRAINER = {"training/callback.py": {"trainer.callbacks"}, "training/violation_file.py": {"trainer.archive"}}
+OF_TRAINER = {
+    "training/callback.py": {"trainer.callbacks.base"},
+    "training/violation_file.py": {"trainer.storage.archive"},
+}
 
 HOME = Path(checks.__file__).parent
 FILES = sorted(HOME.glob("**/*.py"))

@@ -4,7 +4,7 @@ import pytest
 from experiments.bugs import BUGS, EXERCISE, plant
 from experiments.truth import differences, textbook_gradients
 from trainer import Network, TrainState
-from trainer.callbacks import Callback
+from trainer.callbacks.base import Callback
 
 SHAPES = {"relu": (6, 5, 5, 1), "tanh": (6, 5, 5, 1)}
 

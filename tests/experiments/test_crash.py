@@ -13,7 +13,7 @@ import pytest
 
 from experiments import crash, damage, faults, kills, soak
 from experiments.judgement import Judgement
-from trainer import durable
+from trainer.storage import durable
 
 ROOT = Path(__file__).parents[2]
 Patch = pytest.MonkeyPatch
@@ -77,7 +77,7 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
 
 
 def test_without_the_checksum_damage_goes_unnoticed(monkeypatch: Patch) -> None:
-    monkeypatch.setattr("trainer.archive._verify", lambda *_: None)
+    monkeypatch.setattr("trainer.storage.archive._verify", lambda *_: None)
     monkeypatch.setattr(ZipExtFile, "_update_crc", lambda *_: None)
     row = quick_damage(monkeypatch)
     assert not row.met
@@ -85,13 +85,13 @@ def test_without_the_checksum_damage_goes_unnoticed(monkeypatch: Patch) -> None:
 
 
 def test_without_the_number_in_its_name_a_swapped_checkpoint_goes_unnoticed(monkeypatch: Patch) -> None:
-    monkeypatch.setattr("trainer.snapshot.NUMBER", re.compile("never"))
+    monkeypatch.setattr("trainer.callbacks.snapshot.NUMBER", re.compile("never"))
     row = quick_damage(monkeypatch)
     assert any(failure.endswith(": swap") for failure in row.failures)
 
 
 def test_without_its_checksum_another_history_goes_unnoticed(monkeypatch: Patch) -> None:
-    monkeypatch.setattr("trainer.history.crc32", lambda *_: 0)
+    monkeypatch.setattr("trainer.storage.history.crc32", lambda *_: 0)
     assert quick_damage(monkeypatch).numbers["by target"]["history"]["unnoticed"] > 5
 
 
@@ -105,7 +105,7 @@ def test_a_torn_line_that_is_not_cut_off_is_seen_in_the_resumed_run(monkeypatch:
         def truncate(self, size: int | None = None) -> int:
             return size or 0
 
-    monkeypatch.setattr("trainer.history.FileIO", Lasting)
+    monkeypatch.setattr("trainer.storage.history.FileIO", Lasting)
     row = quick_damage(monkeypatch)
     assert row.numbers["by target"]["whole run, resumed"].keys() & {"unnoticed", "traceback"}
 
@@ -125,7 +125,7 @@ def replaced_by(monkeypatch: Patch, *, beside: bool = True, fsync: bool = True, 
         if sync:
             durable.sync_folder(path.parent)
 
-    for module in ("trainer.archive", "experiments.run_folder"):
+    for module in ("trainer.storage.archive", "experiments.run_folder"):
         monkeypatch.setattr(f"{module}.replace_file", replace_file)
 
 
@@ -150,7 +150,7 @@ def test_without_a_sync_a_loss_of_power_costs_what_was_saved(monkeypatch: Patch,
 
 
 def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> None:
-    from trainer.checkpoint import Checkpoint, checkpoints
+    from trainer.callbacks.checkpoint import Checkpoint, checkpoints
 
     save = Checkpoint.save
 
@@ -165,7 +165,7 @@ def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> Non
 
 SABOTAGE = """
 import sys, time
-import experiments.run_folder, trainer.archive
+import experiments.run_folder, trainer.storage.archive
 from experiments import kills
 {sabotage}
 campaign = kills.Campaign(kills.QUICK[0], {runs}, {first}, 0, on_disk=False)

@@ -20,7 +20,7 @@ from experiments import fraud
 from experiments.bugs import plant
 from experiments.replay import main
 from trainer import Network, Trainer
-from trainer.archive import read_archive, write_archive
+from trainer.storage.archive import read_archive, write_archive
 
 ROOT = Path(__file__).parents[2]
 KEPT_BY_0_1 = ROOT / "tests" / "kept_by_0_1"

@@ -21,7 +21,7 @@ import pytest
 from experiments.fraud import main
 from experiments.run_folder import BALLAST, RunFolder
 from trainer import History
-from trainer.checkpoint import checkpoints
+from trainer.callbacks.checkpoint import checkpoints
 
 ROOT = Path(__file__).parents[2]
 SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --batch-size=64 --check-every=5 --no-report --quiet")
@@ -233,7 +233,7 @@ def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
 
     options = [*SMALL, "--epochs=40", "--checkpoint-every=7"]
     with monkeypatch.context() as patches:
-        patches.setattr("trainer.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
+        patches.setattr("trainer.storage.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
         assert main([*options, "--out", str(tmp_path / "cut")]) == 2
     shown = capsys.readouterr().err
     assert re.fullmatch(r".*cannot write\. .*then --resume goes on\. .*No space left on device.*\n", shown)

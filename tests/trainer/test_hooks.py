@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer import Callback, History, Network, Trainer, TrainingHalted
-from trainer.callbacks import HOOKS
+from trainer.callbacks.base import HOOKS
 
 INPUTS = np.random.default_rng(0).standard_normal((11, 5))
 TARGETS = (np.arange(11) % 3 == 0).astype(float)

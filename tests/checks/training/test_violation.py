@@ -191,7 +191,7 @@ def test_a_full_disk_does_not_swallow_the_halt_and_leaves_no_half_of_a_file(tmp_
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.durable.os.fsync", full)
+    monkeypatch.setattr("trainer.storage.durable.os.fsync", full)
     error, _, _ = halted(tmp_path)
     assert error.violation is None
     assert "could not be kept: OSError: [Errno 28] No space left on device" in caplog.text

@@ -8,7 +8,7 @@ from checks.training.callback import TrainingHaltedByCheck
 from checks.training.violation_file import read_violation, write_violation
 from experiments.bugs import plant
 from trainer import Network, Trainer
-from trainer.archive import ArchiveError, read_archive, write_archive
+from trainer.storage.archive import ArchiveError, read_archive, write_archive
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,165 @@
+"""Callbacks: what may watch a training run, when it is called, and how it may end the run."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trainer.batches import Batch
+from trainer.callbacks.place import Place
+from trainer.network.network import Network
+from trainer.network.parameters import Array, Parameters
+from trainer.optimizers import Optimizer, OptimizerState
+from trainer.storage.history import History
+from trainer.storage.json_rows import Row
+
+HOOKS = (
+    "on_train_begin",
+    "on_epoch_begin",
+    "on_batch_begin",
+    "on_gradients_computed",
+    "on_batch_end",
+    "on_epoch_end",
+    "on_train_end",
+)
+
+Outcome = Literal["running", "completed", "stopped", "halted", "interrupted", "failed"]
+
+
+class TrainingHalted(RuntimeError):
+    """Do not trust this model: raised out of a hook, it ends the run and is never swallowed.
+
+    Raised in `on_gradients_computed`, it leaves the parameters as they were before the suspect update.
+    """
+
+
+@dataclass(eq=False)
+class TrainState:
+    """Where a training run stands: the one argument of every hook.
+
+    Read it freely; write to `row` and call `request_stop`, and leave the rest alone.
+
+    Attributes
+    ----------
+    network : Network
+    parameters, gradients : Parameters
+        The gradients are those of the current batch, from `on_gradients_computed` on.
+    optimizer : Optimizer
+    optimizer_state : OptimizerState
+    inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
+        The training rows.
+    n_epochs, n_iterations : int
+        Planned in total.
+    history : History
+    place : Place
+        Where the run stands within its epoch, and its generators.
+    callbacks : sequence of Callback
+    settings : dict
+        Of the trainer, as far as they decide what a run ends with.
+    resumed : bool
+        Whether the run goes on from a snapshot; then the epoch in which it does is not begun again.
+    validation : Batch or None
+        The validation rows, if `fit` was given any.
+    batch : Batch
+        The rows of the current iteration; empty before the first.
+    epoch : int
+        One pass over the training rows; the first is 1.
+    iteration : int
+        One parameter update; the first is 1, and it goes on counting over the epochs.
+    loss : float
+        Of the current batch before its update, penalty and dropout included, from `on_gradients_computed` on.
+    row : dict
+        What this iteration, or in `on_epoch_end` this epoch, will log; add to it.
+    outcome : str
+        ``"running"``, then ``"completed"``, ``"stopped"`` (on request), ``"halted"`` (`TrainingHalted`),
+        ``"interrupted"`` (`KeyboardInterrupt`) or ``"failed"`` (any other exception).
+    stop_reason : str or None
+        Why a stop was requested.
+    """
+
+    network: Network
+    parameters: Parameters
+    gradients: Parameters
+    optimizer: Optimizer
+    optimizer_state: OptimizerState
+    inputs: Array
+    targets: Array
+    n_epochs: int
+    n_iterations: int
+    history: History
+    place: Place
+    batch: Batch
+    callbacks: "Sequence[Callback]" = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    resumed: bool = False
+    validation: Batch | None = None
+    epoch: int = 0
+    iteration: int = 0
+    loss: float = math.nan
+    row: Row = field(default_factory=dict)
+    outcome: Outcome = "running"
+    stop_reason: str | None = None
+
+    def request_stop(self, reason: str) -> None:
+        """End the run in good order, once every callback had its turn at the current hook.
+
+        Requested in `on_gradients_computed`, the update is not applied. The first reason is kept.
+        """
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+
+class Callback:
+    """Watches a training run; override any of the hooks.
+
+    Hooks are called in the order of the list of callbacks, one after the other.
+
+    Raises
+    ------
+    TypeError
+        When a class is defined with a method ``on_…`` that is no hook: it would never be called.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse misspelt hooks."""
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if name.startswith("on_") and callable(value) and name not in HOOKS:
+                close = difflib.get_close_matches(name, HOOKS, n=1)
+                hint = f" Did you mean {close[0]}?" if close else ""
+                raise TypeError(
+                    f"{cls.__name__} defines an unknown hook. Expected one of {', '.join(HOOKS)}. "
+                    f"Received {name}.{hint}"
+                )
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Before the first epoch; the parameters are the initial ones."""
+
+    def on_epoch_begin(self, state: TrainState) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_batch_begin(self, state: TrainState) -> None:
+        """Before the forward pass; `state.batch` is chosen, loss and gradients are still the last ones."""
+
+    def on_gradients_computed(self, state: TrainState) -> None:
+        """After back-propagation and before the update; what is added to `state.row` is logged."""
+
+    def on_batch_end(self, state: TrainState) -> None:
+        """After the update; the row of this iteration is written."""
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """After the last batch of an epoch; what is added to `state.row` is logged with the epoch."""
+
+    def on_train_end(self, state: TrainState) -> None:
+        """At the end, however it came about: for every callback whose `on_train_begin` was called."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what the callback has to remember from one iteration to the next, as plain data for JSON.
+
+        Nothing by default. It goes into every checkpoint.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a `state_dict` left off; called when a run is resumed, after `on_train_begin`."""

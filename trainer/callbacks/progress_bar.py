@@ -1,0 +1,64 @@
+"""ProgressBar: where a run stands, for people at a terminal and for readers of a log file."""
+
+import logging
+import sys
+
+from tqdm import tqdm
+
+from trainer.callbacks.base import Callback, TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressBar(Callback):
+    """Shows epoch, iteration, loss, and the last ``difference`` that a gradient check logged.
+
+    On a terminal a tqdm bar on the standard error stream. Elsewhere no bar, which would fill a log file with
+    control characters, but one ``logging`` line an epoch, of level INFO.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+        self._difference: float | None = None
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Open the bar."""
+        self._difference = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=state.n_iterations, initial=state.iteration, unit="it", file=sys.stderr, dynamic_ncols=True
+            )
+
+    def on_batch_end(self, state: TrainState) -> None:
+        """Advance by one iteration."""
+        self._difference = state.row.get("difference", self._difference)
+        # tqdm redraws about ten times a second, and says when; only then is the text worth making.
+        if self._bar is not None and self._bar.update():
+            self._describe(self._bar, state)
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """Log the epoch, where there is no bar."""
+        if self._bar is None:
+            numbers = {"epoch_loss": "loss", "validation_loss": "validation loss"}
+            parts = [f"{label} {state.row[key]:.4f}" for key, label in numbers.items() if key in state.row]
+            if self._difference is not None:
+                parts.append(f"difference {self._difference:.2e}")
+            logger.info(
+                "epoch %d/%d, iteration %d/%d: %s",
+                *(state.epoch, state.n_epochs, state.iteration, state.n_iterations),
+                ", ".join(parts),
+            )
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._describe(self._bar, state)
+            self._bar.close()
+            self._bar = None
+
+    def _describe(self, bar: "tqdm[None]", state: TrainState) -> None:
+        bar.set_description(f"epoch {state.epoch}/{state.n_epochs}", refresh=False)
+        numbers = {"loss": f"{state.loss:.4f}"}
+        if self._difference is not None:
+            numbers["difference"] = f"{self._difference:.2e}"
+        bar.set_postfix(numbers)

@@ -1,0 +1,222 @@
+"""Snapshot: everything that decides how a run goes on, as it was at the end of one iteration."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from zlib import crc32
+
+import numpy as np
+
+from trainer.callbacks.base import Callback, TrainState
+from trainer.network.parameters import Array
+from trainer.rows import release
+from trainer.storage.archive import ArchiveError, read_archive, write_archive
+from trainer.storage.history import History
+
+KIND, VERSION = "checkpoint", 1
+SAMPLED_ROWS = 1_024  # evenly spaced ones tell two tables apart without reading a large one
+#: The facts, what each is, and the least value of a number.
+PARTS: dict[str, tuple[type, int]] = {
+    "iteration": (int, 1),
+    "epoch": (int, 1),
+    "n_updates": (int, 0),
+    "place": (dict, 0),
+    "history": (dict, 0),
+    "callbacks": (list, 0),
+    "run": (dict, 0),
+}
+NUMBER = re.compile(r"\d+")
+
+
+class ResumeError(ValueError):
+    """A run cannot go on from this snapshot, because it is one of another run."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run at the end of one iteration: what `Trainer.fit` takes as ``resume``.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray of shape (n_parameters,)
+        ``"parameters"``, and the optimizer's moments by name.
+    facts : dict
+        Plain data: the counts, generators, history, states of the callbacks, and the settings and rows of the run.
+    """
+
+    arrays: dict[str, Array]
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, state: TrainState) -> Self:
+        """Take one; to be called in `on_batch_end`, when the row of the iteration is in the history.
+
+        The arrays are those of the run, not copies.
+        """
+        facts = {
+            "iteration": state.iteration,
+            "epoch": state.epoch,
+            "n_updates": state.optimizer_state.n_updates,
+            "place": state.place.state_dict(),
+            "history": state.history.state_dict(),
+            "callbacks": [[type(c).__name__, kept] for c in state.callbacks if (kept := c.state_dict())],
+            "run": _identity(state),
+        }
+        return cls({"parameters": state.parameters.vector} | state.optimizer_state.moments, facts)
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration that it holds."""
+        iteration: int = self.facts["iteration"]
+        return iteration
+
+    def write(self, path: Path | str) -> None:
+        """Write it, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        write_archive(path, KIND, VERSION, self.arrays, self.facts)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Read one.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is damaged, or something else, lacks a part, or carries the name of another iteration.
+        OSError
+            If it cannot be read.
+        """
+        archive = read_archive(path, KIND, VERSION)
+        for name, (kind, least) in PARTS.items():
+            value = archive.facts.get(name)
+            if not isinstance(value, kind) or (isinstance(value, int) and value < least):
+                raise ArchiveError(f"{path} is no whole checkpoint. Expected {name}. Received {value!r:.40}.")
+        if not all(
+            isinstance(pair, list) and list(map(type, pair)) == [str, dict] for pair in archive.facts["callbacks"]
+        ):
+            raise ArchiveError(
+                f"{path} is no whole checkpoint. Expected names and states of callbacks. Received others."
+            )
+        number = NUMBER.search(Path(path).stem)
+        if number and int(number[0]) != archive.facts["iteration"]:
+            raise ArchiveError(
+                f"{path} has been renamed. Expected the checkpoint of iteration {int(number[0])}. "
+                f"Received that of {archive.facts['iteration']}."
+            )
+        return cls(archive.arrays, archive.facts)
+
+    @classmethod
+    def given(cls, snapshot: Self | Path | str) -> Self:
+        """Give the snapshot itself, or read it where its path is given.
+
+        Raises
+        ------
+        TypeError
+            If it is neither; and what `read` raises.
+        """
+        if isinstance(snapshot, cls):
+            return snapshot
+        if not isinstance(snapshot, Path | str):
+            raise TypeError(
+                "There is nothing to resume. Expected a snapshot, as latest_checkpoint(folder) gives it, or its path. "
+                f"Received {type(snapshot).__name__}."
+            )
+        return cls.read(snapshot)
+
+    def restore(self, state: TrainState) -> None:
+        """Bring a fresh run to where this one was, but for its history and its callbacks.
+
+        Raises
+        ------
+        ResumeError
+            If the settings or the rows are others.
+        """
+        for name, value in _identity(state).items():
+            if self.facts["run"].get(name) != value:
+                expected = self.facts["run"].get(name)
+                raise ResumeError(
+                    f"The checkpoint is of another run: {name} differs. Expected {expected}. Received {value}."
+                )
+        moments = state.optimizer_state.moments
+        for name, array in ({"parameters": state.parameters.vector} | moments).items():
+            saved = self.arrays.get(name)
+            if saved is None or (saved.shape, saved.dtype) != (array.shape, array.dtype):
+                what = "none" if saved is None else f"{saved.dtype} of shape {saved.shape}"
+                expected = f"{array.dtype} of shape {array.shape}"
+                raise ResumeError(f"The checkpoint's {name} do not fit. Expected {expected}. Received {what}.")
+            array[...] = saved
+        try:
+            state.place.load_state_dict(self.facts["place"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResumeError(
+                f"The checkpoint's place is broken. Expected what was written. Received {error!r}."
+            ) from error
+        state.optimizer_state.n_updates = self.facts["n_updates"]
+        state.epoch, state.iteration = self.facts["epoch"], self.iteration
+        if state.epoch > state.n_epochs:
+            raise ResumeError(
+                f"The checkpoint is beyond the end. Expected at least {state.epoch} epochs. Received {state.n_epochs}."
+            )
+
+    def history(self, path: Path | str | None) -> History:
+        """Take up the history where it was.
+
+        Raises
+        ------
+        ResumeError
+            If the file at `path` does not begin with it.
+        OSError
+            If that cannot be read and written.
+        """
+        try:
+            return History.from_state(self.facts["history"], path)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResumeError(f"The history cannot go on. Expected what was written. Received {error!r}.") from error
+
+    def restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        """Give every callback that has one its state back, in the order of the list.
+
+        Raises
+        ------
+        ResumeError
+            If the callbacks are others.
+        """
+        having = [callback for callback in callbacks if callback.state_dict()]
+        saved = self.facts["callbacks"]
+        expected, received = [name for name, _ in saved], [type(callback).__name__ for callback in having]
+        if expected != received:
+            raise ResumeError(
+                f"The callbacks are others than the checkpoint's. Expected {expected}. Received {received}."
+            )
+        for callback, (name, state) in zip(having, saved, strict=True):
+            try:
+                callback.load_state_dict(state)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ResumeError(f"{name} cannot go on. Expected what was written. Received {error!r}.") from error
+
+
+def _identity(state: TrainState) -> dict[str, Any]:
+    """Say what a run must share with the one that is resumed, so that it ends with the same bits."""
+    held_out = state.validation
+    return {
+        "network": repr(state.network),
+        "optimizer": repr(state.optimizer),
+        **state.settings,
+        "rows": _fingerprint(state.inputs, state.targets),
+        "validation rows": None if held_out is None else _fingerprint(held_out.inputs, held_out.targets),
+    }
+
+
+def _fingerprint(inputs: Array, targets: Array) -> str:
+    """Give number and CRC-32 of rows: of all, or of evenly spaced ones."""
+    chosen = np.unique(np.linspace(0, len(inputs) - 1, SAMPLED_ROWS).astype(np.intp))
+    crc = crc32(targets[chosen].tobytes(), crc32(inputs[chosen].tobytes()))
+    release(inputs)
+    return f"{len(inputs):,} × {inputs.shape[1]}, CRC-32 {crc:08x}"

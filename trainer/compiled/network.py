@@ -1,0 +1,189 @@
+"""Compiled: a network and an optimizer that do their work in one compiled function each, by numba (extra `fast`)."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from trainer.network.network import Network
+from trainer.network.parameters import Array, Parameters
+from trainer.optimizers import Adam, OptimizerState
+
+TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
+
+
+class CompiledNetwork(Network):
+    """A ReLU network whose loss and gradients are one compiled function.
+
+    It is the same network: parameters, probabilities and everything else are those of `Network`'s layers, and so is
+    `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
+    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every tensor.
+    All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do the work.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        As in `Network`.
+    **options
+        As in `Network`; the activation is ``"relu"``.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
+    TypeError, ValueError
+        As in `Network`, and if the activation is another one.
+
+    Notes
+    -----
+    The first call on a machine compiles, which takes some seconds for each precision; later processes load the result.
+    """
+
+    def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
+        super().__init__(layer_sizes, **options)
+        if self.activation != "relu":
+            raise ValueError(f"Only ReLU is compiled. Expected activation 'relu'. Received {self.activation!r}.")
+        _kernels()
+        self._sizes = np.array(self.layer_sizes)
+        self._own = self._parts()
+
+    def loss_and_gradients(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        rng: np.random.Generator | None = None,
+        out: Parameters | None = None,
+    ) -> tuple[float, Parameters]:
+        """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
+        point = self._packed(parameters)
+        dtype = np.result_type(point.dtype, inputs.dtype)
+        if not self._fits(inputs, targets, dtype) or (out is not None and out.shapes != self.shapes):
+            return super().loss_and_gradients(parameters, inputs, targets, rng, out)
+        gradients = Parameters(self.shapes, dtype=point.dtype) if out is None else out
+        written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
+        draws, rate = self._draws(len(inputs), dtype, rng)
+        rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
+        weight = float(self.criterion.positive_weight)
+        point = point.astype(dtype, copy=False)
+        loss = _kernels().loss_and_gradients(point, written, self._sizes, rows, labels, draws, rate, weight)
+        if written is not gradients.vector:
+            gradients.vector[...] = written
+        loss += self.penalty.value(parameters, self.weights).real
+        self.penalty.add_gradient(parameters, gradients, self.weights)
+        return loss, gradients
+
+    def coordinate_losses(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        name: str,
+        step: float | complex | Array,
+        rng: np.random.Generator | None = None,
+    ) -> Array:
+        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
+        point, steps = self._packed(parameters), np.asarray(step)
+        dtype = np.result_type(point.dtype, inputs.dtype, steps.dtype)
+        linear = [layer.shapes for layer in self.layers if layer.shapes]
+        layer = next((number for number, shapes in enumerate(linear) if name in shapes), -1)
+        # Three layers and more behind the one that moves are products again, in which BLAS is better than loops.
+        is_near = layer >= max(0, len(linear) - 3)
+        is_plain = type(self).loss is Network.loss and (rng is None or not self.dropout)
+        if not (is_near and is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
+            return super().coordinate_losses(parameters, inputs, targets, name, step, rng)
+        shape = self.shapes[name]
+        steps = np.ascontiguousarray(np.broadcast_to(steps, shape), dtype)
+        matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
+        rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
+        weights = 1 + (self.criterion.positive_weight - 1) * labels
+        losses, together = np.empty(matrix.shape), max(1, TOGETHER // (matrix.shape[1] * len(rows)))
+        for first in range(0, len(matrix), together):
+            units = first, min(first + together, len(matrix))
+            margins, *seen, unmoved = _sweep_kernels().moved_margins(
+                point, self._sizes, rows, labels, layer, len(shape) == 1, matrix, units
+            )
+            # exp and log1p are left to numpy, which has vectorised ones.
+            softplus = np.log1p(np.exp(-np.abs(margins)))
+            at_rest = np.maximum(unmoved, 0) + np.log1p(np.exp(-np.abs(unmoved)))
+            _sweep_kernels().mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
+        losses += self.penalty.value(parameters, self.weights).real
+        losses = losses.reshape(shape)
+        if name in self.weights:
+            losses += self.penalty.change(parameters[name], steps)
+        return losses
+
+    def _packed(self, parameters: Mapping[str, Array]) -> Array:
+        """Give the parameters as one vector, in the order of the shapes."""
+        if isinstance(parameters, Parameters) and parameters.shapes == self.shapes:
+            return parameters.vector
+        vector = np.concatenate([np.ravel(parameters[name]) for name in self.shapes])
+        return Parameters(self.shapes, vector).vector  # which refuses another number of them
+
+    def _fits(self, inputs: Array, targets: Array, dtype: np.dtype[np.generic]) -> bool:
+        """Say whether the compiled function may have them: it believes what it is told, and numpy has better errors."""
+        shapes_fit = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
+        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and self._parts() == self._own
+
+    def _parts(self) -> list[Any]:
+        return [self.criterion, *self.layers]
+
+    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
+        """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
+        if rng is None or not self.dropout:
+            return np.empty(0, dtype), 0.0
+        n_units = sum(self.layer_sizes[1:-1])
+        return rng.random(n_rows * n_units, dtype=np.float32 if dtype == np.float32 else np.float64), self.dropout
+
+
+class CompiledAdam(Adam):
+    """Adam in one compiled pass: the numbers of `Adam`, bit for bit, so that each resumes the other's runs.
+
+    Parameters
+    ----------
+    **options
+        As in `Adam`.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
+    ValueError
+        As in `Adam`.
+    """
+
+    def __init__(self, *arguments: float, **options: float) -> None:
+        super().__init__(*arguments, **options)
+        _kernels()
+
+    def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
+        """Apply the formula to every entry."""
+        first, second = state.moments["first"], state.moments["second"]
+        epsilon, rate = self.corrected(state)
+        _kernels().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
+
+
+def _plain(array: Array, dtype: DTypeLike) -> Array:
+    """Give an array as the compiled function knows it, so that it is not compiled again for another kind."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.writeable else array.copy()
+
+
+@cache
+def _kernels() -> Any:
+    """Import what is compiled, for those who ask for it."""
+    try:
+        from trainer.compiled import kernels
+    except (ImportError, RuntimeError) as error:  # the latter where numba finds no place to keep what it compiles
+        expected = "numba installed, as by pip install -e '.[fast]'"
+        raise ImportError(f"There is no compiler. Expected {expected}. Received {error}.") from error
+    return kernels
+
+
+@cache
+def _sweep_kernels() -> Any:
+    from trainer.compiled import sweep_kernels
+
+    return sweep_kernels

@@ -1,0 +1,110 @@
+"""LabelledRows: a scikit-learn user's table, labels and weights, turned into what the trainer takes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight
+
+from trainer.network.parameters import Array
+
+ClassWeight = dict[Any, float] | Literal["balanced"] | None
+
+
+def checked_classes(labels: ArrayLike) -> Array:
+    """Return the labels that occur, sorted: one or two.
+
+    Raises
+    ------
+    ValueError
+        If there are more, or they are no labels.
+    """
+    kind = type_of_target(labels, input_name="y", raise_unknown=True)
+    if kind != "binary":
+        check_classification_targets(labels)
+        raise ValueError(
+            f"Only binary classification is supported. The type of the target is {kind}. "
+            f"Expected labels of two classes. Received {len(np.unique(np.asarray(labels)))} different ones."
+        )
+    return np.unique(np.asarray(labels))
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows of a fit.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n_rows, n_features), or one more
+        The features, and if there are weights, these as the last column; their mean is 1.
+    targets : ndarray of shape (n_rows,)
+        0 for the first class, 1 for the second.
+    weights : ndarray of shape (n_rows,) or None
+    """
+
+    table: Array
+    targets: Array
+    weights: Array | None
+
+    @classmethod
+    def of(cls, rows: Array, labels: Array, classes: Array, sample_weight: ArrayLike | None) -> Self:
+        """Encode the labels, and leave out the rows of weight 0.
+
+        Raises
+        ------
+        ValueError
+            If there is an unknown label, or a weight is negative.
+        """
+        unknown = ~np.isin(labels, classes)
+        if unknown.any():
+            raise ValueError(f"Unknown label. Expected one of {classes.tolist()}. Received {labels[unknown][0]!r}.")
+        targets = np.searchsorted(classes, labels)
+        if sample_weight is None:
+            return cls(rows, targets, None)
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        if (weights < 0).any():
+            raise ValueError(f"Negative sample weight. Expected weights of at least 0. Received {weights.min()}.")
+        kept = weights > 0
+        if not kept.any():
+            raise ValueError("All sample weights are 0. Expected at least one positive weight. Received none.")
+        weights = weights[kept] / weights[kept].mean()
+        return cls(np.column_stack([rows[kept], weights]), targets[kept], weights)
+
+    def split(self, fraction: float, random_state: Any) -> tuple["LabelledRows", tuple[Array, Array] | None]:
+        """Set a stratified share of the rows apart, to validate on."""
+        if not fraction:
+            return self, None
+        kept, held_out = train_test_split(
+            np.arange(len(self.targets)),
+            test_size=fraction,
+            stratify=self.targets,
+            random_state=check_random_state(random_state),
+        )
+        weights = None if self.weights is None else self.weights[kept]
+        return LabelledRows(self.table[kept], self.targets[kept], weights), (
+            self.table[held_out],
+            self.targets[held_out],
+        )
+
+    def positive_weight(self, class_weight: ClassWeight, classes: Array) -> float:
+        """Return how much more a row of the second class counts than one of the first.
+
+        Raises
+        ------
+        ValueError
+            If that is not a positive number.
+        """
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            negatives, positives = np.bincount(self.targets, self.weights, minlength=2)
+        else:
+            negatives, positives = compute_class_weight(class_weight, classes=classes, y=classes)[::-1]
+        if not (positives > 0 and negatives > 0):
+            raise ValueError(
+                f"Invalid class_weight. Expected positive weights of both classes. Received {class_weight!r}."
+            )
+        return float(negatives / positives)

@@ -1,0 +1,250 @@
+"""Network: layers in order; loss and gradients are pure functions of the parameters."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from trainer.network import sweep
+from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
+from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
+from trainer.network.parameters import Array, Parameters
+
+ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
+
+
+class Network:
+    """A classifier of two classes: LINEAR → ACTIVATION (→ DROPOUT) → … → LINEAR → SIGMOID.
+
+    It holds its structure and nothing else: parameters come in as an argument, and no call leaves a trace.
+    The sigmoid lives in the loss and in `predict_proba`; `layers` ends with the logits.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Width of the inputs, of each hidden layer, and of the output, which must be 1.
+    activation : {"relu", "tanh"}, default="relu"
+        After every hidden Linear.
+    dropout : float in [0, 1), default=0.0
+        Rate of the dropout after every activation; active only where a generator is passed.
+    l2 : float >= 0, default=0.0
+        Strength of the penalty on the weights.
+    positive_weight : float > 0, default=1.0
+        Weight of a row with target 1.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        In forward order.
+    criterion : WeightedBinaryCrossEntropy
+    penalty : L2Penalty
+    shapes : dict of str to tuple of int
+        ``W1, b1, W2, b2, …``, in forward order.
+    weights : tuple of str
+        The names that `penalty` applies to.
+    n_parameters : int
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer.
+    ValueError
+        If any other argument is out of its range.
+
+    Notes
+    -----
+    To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every
+    method goes through `layers`, `criterion` and `penalty`, so replacing one of them takes effect.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: Literal["relu", "tanh"] = "relu",
+        dropout: float = 0.0,
+        l2: float = 0.0,
+        positive_weight: float = 1.0,
+    ) -> None:
+        self.layer_sizes = _checked_sizes(layer_sizes)
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
+            raise ValueError(f"Unknown activation. Expected one of {', '.join(ACTIVATIONS)}. Received {activation!r}.")
+        self.activation = activation
+        self.dropout = dropout
+        self.l2 = l2
+        self.positive_weight = positive_weight
+        self.criterion = WeightedBinaryCrossEntropy(positive_weight)
+        self.penalty = L2Penalty(l2)
+        self.layers: list[Layer] = []
+        masks = Dropout(dropout)
+        n_linear = len(self.layer_sizes) - 1
+        for number, (n_inputs, n_units) in enumerate(pairwise(self.layer_sizes), start=1):
+            self.layers.append(Linear(number, n_inputs, n_units, needs_input_gradient=number > 1))
+            if number < n_linear:
+                self.layers.append(ACTIVATIONS[activation]())
+                if dropout:
+                    self.layers.append(masks)
+        self.shapes = {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
+        self.weights = tuple(f"W{number}" for number in range(1, n_linear + 1))
+        self.n_parameters = sum(math.prod(shape) for shape in self.shapes.values())
+
+    def __copy__(self) -> Self:
+        """Return a network with a list of layers of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.layers = list(self.layers)
+        return twin
+
+    def __repr__(self) -> str:
+        """Show the arguments."""
+        return (
+            f"{type(self).__name__}({self.layer_sizes}, activation={self.activation!r}, "
+            f"dropout={self.dropout}, l2={self.l2}, positive_weight={self.positive_weight})"
+        )
+
+    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
+        """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
+
+        The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment, and
+        ``2 / (n_in + n_out)`` for tanh. Both precisions start from the same float64 draws.
+
+        References
+        ----------
+        He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 10; Glorot and Bengio, Understanding the
+        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12.
+        """
+        parameters = Parameters(self.shapes, dtype=dtype)
+        for name in self.weights:
+            n_units, n_inputs = self.shapes[name]
+            fan = n_inputs if self.activation == "relu" else n_inputs + n_units
+            parameters[name][...] = rng.standard_normal((n_units, n_inputs)) * math.sqrt(2 / fan)
+        return parameters
+
+    def logits(self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return the log-odds of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
+        outputs = inputs
+        for layer in self.layers:
+            outputs, _ = layer.forward(parameters, outputs, rng)
+        return outputs[..., 0]
+
+    def predict_proba(self, parameters: Mapping[str, Array], inputs: Array) -> Array:
+        """Return the probability of class 1, shape (n_rows,), without dropout."""
+        return sigmoid(self.logits(parameters, inputs))
+
+    def hidden_activations(self, parameters: Mapping[str, Array], inputs: Array) -> list[Array]:
+        """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units)."""
+        activations = []
+        outputs = inputs
+        for layer in self.layers:
+            if layer.shapes:  # what a Linear is given is the output of the hidden layer before it
+                activations.append(outputs)
+            outputs, _ = layer.forward(parameters, outputs, None)
+        return activations[1:]
+
+    def loss(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        rng: np.random.Generator | None = None,
+    ) -> float | complex:
+        """Return the mean loss over the rows plus the penalty.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            Real, or complex for a complex-step derivative; then the loss is complex.
+        inputs : ndarray of shape (n_rows, n_features)
+        targets : ndarray of shape (n_rows,)
+            0 or 1.
+        rng : numpy.random.Generator, optional
+            Draws the dropout masks. None is evaluation: no dropout, nothing drawn.
+        """
+        data_loss = self.criterion.value(self.logits(parameters, inputs, rng), targets)
+        return data_loss + self.penalty.value(parameters, self.weights)
+
+    def loss_and_gradients(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        rng: np.random.Generator | None = None,
+        out: Parameters | None = None,
+    ) -> tuple[float, Parameters]:
+        """Return `loss` and its gradient with respect to every parameter, by back-propagation.
+
+        Parameters
+        ----------
+        parameters, inputs, targets, rng
+            As in `loss`; real.
+        out : Parameters, optional
+            Storage for the gradients, overwritten and returned: saves an allocation per step.
+
+        Returns
+        -------
+        float, Parameters
+            Each gradient has the shape of its parameter; what no layer writes is zero.
+        """
+        gradients = Parameters(self.shapes, dtype=parameters[self.weights[0]].dtype) if out is None else out
+        gradients.vector.fill(0)
+        backwards = []
+        outputs = inputs
+        for layer in self.layers:
+            outputs, backward = layer.forward(parameters, outputs, rng)
+            backwards.append(backward)
+        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], targets)
+        output_gradient: Array | None = gradient[:, None]
+        for backward in reversed(backwards):
+            if output_gradient is None:  # nothing further up has parameters
+                break
+            output_gradient = backward(output_gradient, gradients)
+        loss += self.penalty.value(parameters, self.weights).real
+        self.penalty.add_gradient(parameters, gradients, self.weights)
+        return loss, gradients
+
+    def coordinate_losses(
+        self,
+        parameters: Mapping[str, Array],
+        inputs: Array,
+        targets: Array,
+        name: str,
+        step: float | complex | Array,
+        rng: np.random.Generator | None = None,
+    ) -> Array:
+        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
+
+        How, without a forward pass an entry, is told in `trainer.network.sweep`.
+
+        Parameters
+        ----------
+        parameters, inputs, targets
+            As in `loss`.
+        name : str
+            Whose entries to move, one at a time.
+        step : float, complex, or ndarray of the shape of ``parameters[name]``
+            Added to the entry.
+        rng : numpy.random.Generator, optional
+            Every evaluation sees the masks that `loss` would draw from it now; it is not advanced.
+
+        Raises
+        ------
+        ValueError
+            If `name` is no parameter of this network.
+        """
+        return sweep.coordinate_losses(self, parameters, inputs, targets, name, step, rng)
+
+
+def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
+    if not np.iterable(layer_sizes):
+        raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
+    for size in layer_sizes:
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")
+    sizes = tuple(int(size) for size in layer_sizes)
+    if len(sizes) < 2 or sizes[-1] != 1 or min(sizes) < 1:
+        expected = "the width of the inputs, of each hidden layer, and 1, all at least 1"
+        raise ValueError(f"Invalid layer_sizes. Expected {expected}. Received {sizes}.")
+    return sizes

@@ -1,0 +1,1 @@
+"""What a run leaves on disk, so that a crash loses nothing of it."""

@@ -1,0 +1,196 @@
+"""Archives: named arrays and a few facts in one ``.npz`` file that notices any damage and cannot hurt its reader.
+
+An archive is an uncompressed zip file of ``NAME.npy`` members, as `numpy.load` reads it, and of ``facts.json``. Its zip
+comment, which is the end of the file, is the SHA-256 of every byte before.
+"""
+
+import hashlib
+import json
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from trainer.network.parameters import Array
+from trainer.storage.durable import replace_file
+
+FACTS = "facts.json"
+LIMIT = 8 * 2**30  # bytes: parameters, and two moments of Adam, of a network of 300 million float64 parameters
+DIGEST = 2 * hashlib.sha256().digest_size  # characters
+NAME = re.compile(r"\w[\w.-]*\.npy", re.ASCII)
+KINDS = "fiub"  # floats, integers, booleans: no objects, which would have to be unpickled, and no structures
+OLDEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows: the same content gives the same bytes
+
+
+class ArchiveError(ValueError):
+    """A file is not the archive that it should be; nothing of it was used."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What one file held.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+    facts : dict
+        Plain data.
+    """
+
+    arrays: dict[str, Array]
+    facts: dict[str, Any]
+
+
+def write_archive(
+    path: Path | str, kind: str, version: int, arrays: Mapping[str, Array], facts: Mapping[str, Any]
+) -> None:
+    """Write an archive, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Replaced if it exists.
+    kind : str
+        What it is, such as ``"checkpoint"``.
+    version : int
+        Of what `kind` holds; a reader refuses another one.
+    arrays : dict of str to ndarray
+        Of floats, integers or booleans.
+    facts : dict
+        Plain data: what `json` can write, NaN and the infinities included.
+
+    Raises
+    ------
+    OSError
+        See `trainer.storage.durable.replace_file`.
+    """
+    text = json.dumps({"kind": kind, "version": version} | dict(facts))
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as members:
+            members.comment = b"0" * DIGEST
+            members.writestr(zipfile.ZipInfo(FACTS, OLDEST), text)
+            for name, array in arrays.items():
+                with members.open(zipfile.ZipInfo(f"{name}.npy", OLDEST), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        end = file.seek(0, os.SEEK_END) - DIGEST
+        digest = _digest(file, end)
+        file.seek(end)
+        file.write(digest.encode())
+
+    replace_file(path, write)
+
+
+def read_archive(path: Path | str, kind: str, version: int, *, limit: int = LIMIT) -> Archive:
+    """Read an archive; nothing is unpickled, and no more memory is taken than the file is long.
+
+    Parameters
+    ----------
+    path : path
+    kind, version : str, int
+        What is expected.
+    limit : int, default=8 GiB
+        Bytes; a longer file is not read.
+
+    Raises
+    ------
+    ArchiveError
+        If it is damaged, is something else, or declares more than it holds.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():  # opening a pipe would wait for ever
+        if path.exists():
+            raise ArchiveError(f"{path} cannot be read. Expected a file. Received a folder or a device.")
+        raise FileNotFoundError(f"{path} does not exist")
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ArchiveError(f"{path} is too large. Expected at most {limit:,} bytes. Received {size:,}.")
+        _verify(path, file, size)
+        try:
+            with zipfile.ZipFile(file) as members:
+                arrays, facts = _members(members, size)
+        except Exception as error:  # whatever a reader of zip, npy or JSON makes of bytes that somebody has forged
+            reason = str(error) or type(error).__name__
+            raise ArchiveError(f"{path} is no {kind}. Expected what backproof writes. Received {reason}.") from error
+    received = facts.get("kind"), facts.get("version")
+    if received != (kind, version):
+        raise ArchiveError(
+            f"{path} has another format. Expected {kind}, version {version}. "
+            f"Received {received[0]}, version {received[1]}."
+        )
+    return Archive(arrays, facts)
+
+
+def _verify(path: Path, file: BinaryIO, size: int) -> None:
+    """Refuse a file that is not, to the last bit, what was written."""
+    expected = received = ""
+    if size > DIGEST:
+        file.seek(size - DIGEST)
+        expected = file.read(DIGEST).decode("ascii", errors="replace")
+        received = _digest(file, size - DIGEST)
+        if expected == received:
+            return
+    declared = ""
+    with suppress(Exception), zipfile.ZipFile(file) as members:  # some other zip file: say how large it would become
+        unpacked = sum(member.file_size for member in members.infolist())
+        if unpacked > size:
+            declared = f"; it declares {unpacked:,} bytes unpacked, in {size:,}"
+    if not re.fullmatch(r"[0-9a-f]+", expected):
+        raise ArchiveError(
+            f"{path} is cut short, or is no file of backproof's. Expected a checksum at its end. "
+            f"Received {size:,} bytes without one{declared}."
+        )
+    raise ArchiveError(f"{path} is damaged. Expected SHA-256 {expected}. Received {received}{declared}.")
+
+
+def _members(members: zipfile.ZipFile, size: int) -> tuple[dict[str, Array], dict[str, Any]]:
+    arrays: dict[str, Array] = {}
+    facts: Any = None
+    for member in members.infolist():
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+            raise ValueError(f"{member.filename} of {member.file_size:,} bytes, compressed, in a file of {size:,}")
+        content = members.read(member)
+        if member.filename == FACTS and facts is None:
+            facts = json.loads(content)
+        elif NAME.fullmatch(member.filename) and member.filename.removesuffix(".npy") not in arrays:
+            arrays[member.filename.removesuffix(".npy")] = _array(content)
+        else:
+            raise ValueError(f"a member called {member.filename!r}")
+    if not isinstance(facts, dict):
+        raise ValueError(f"no {FACTS}")
+    return arrays, facts
+
+
+def _array(content: bytes) -> Array:
+    """Read one array; its declared size is held against what is there before memory is taken."""
+    stream = BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array of another npy version")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.kind not in KINDS:
+        raise ValueError(f"an array of {dtype}")
+    left = len(content) - stream.tell()
+    if any(length < 0 for length in shape) or dtype.itemsize * int(np.prod(shape, dtype=object)) != left:
+        raise ValueError(f"an array declared as {dtype} of shape {shape}, with {left:,} bytes")
+    flat = np.frombuffer(content, dtype, offset=stream.tell())
+    return flat.reshape(shape, order="F" if fortran_order else "C").copy()
+
+
+def _digest(file: BinaryIO, end: int) -> str:
+    """Return the SHA-256 of the first `end` bytes."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while end > 0 and (block := file.read(min(end, 2**20))):
+        digest.update(block)
+        end -= len(block)
+    return digest.hexdigest()

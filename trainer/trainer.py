@@ -1,0 +1,249 @@
+"""Trainer: sets a run up, has its epochs run, and sees to its end."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trainer.batches import Batch, Batches
+from trainer.callbacks.base import Callback, Outcome, TrainState
+from trainer.callbacks.place import Place
+from trainer.callbacks.snapshot import Snapshot
+from trainer.hooks import Hooks
+from trainer.loop import run_epochs
+from trainer.network.network import Network
+from trainer.network.parameters import Array, Parameters
+from trainer.optimizers import Adam, Optimizer
+from trainer.rows import checked_inputs, checked_targets, release
+from trainer.storage.history import History
+
+PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
+
+
+class Trainer:
+    """Fits a network by mini-batches.
+
+    An **iteration** is one parameter update, an **epoch** one pass over the training rows in a fresh random
+    order; both are counted from 1, and the iteration goes on counting from epoch to epoch.
+
+    Parameters
+    ----------
+    network : Network
+    optimizer : Optimizer, optional
+        ``Adam()`` by default.
+    batch_size : int >= 1, default=256
+        Rows per iteration; the last batch of an epoch may be smaller.
+    epochs : int >= 1, default=5
+    shuffle_window : int >= 1, optional
+        Rows that are shuffled together; see `trainer.batches.Batches`. Default: all rows of arrays in memory,
+        131,072 of a memory-mapped file.
+    dtype : {"float64", "float32"}, default="float64"
+        Of parameters, gradients and batches.
+    seed : int >= 0, default=0
+        Of three independent generators: initial parameters, order of the rows, dropout masks. The same seed
+        gives bit-identical parameters on the same machine.
+    callbacks : iterable of Callback, default=()
+        Called in this order.
+    history_path : path, optional
+        Where `History` writes its rows as JSON lines.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        optimizer: Optimizer | None = None,
+        batch_size: int = 256,
+        epochs: int = 5,
+        shuffle_window: int | None = None,
+        dtype: Literal["float64", "float32"] = "float64",
+        seed: int = 0,
+        callbacks: Iterable[Callback] = (),
+        history_path: Path | str | None = None,
+    ) -> None:
+        if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
+            raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
+        optimizer = Adam() if optimizer is None else optimizer
+        for name, value, fits, expected in (
+            ("network", network, isinstance(network, Network), "trainer.Network"),
+            ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
+            ("callbacks", callbacks, np.iterable(callbacks), "list of trainer.Callback"),
+            ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
+        ):
+            if not fits:
+                raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
+        self.network = network
+        self.optimizer = optimizer
+        self.batch_size = _integer("batch_size", batch_size, least=1)
+        self.epochs = _integer("epochs", epochs, least=1)
+        self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
+        self.dtype = np.dtype(dtype)
+        self.seed = _integer("seed", seed, least=0)
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"Not a callback. Expected instances of trainer.Callback. Received {callback!r}.")
+        self.history_path = history_path
+        self._state: TrainState | None = None
+
+    @property
+    def state(self) -> TrainState:
+        """The last run, or the current one."""
+        if self._state is None:
+            raise RuntimeError("Nothing was fitted yet. Expected a call of fit before. Received none.")
+        return self._state
+
+    @property
+    def parameters(self) -> Parameters:
+        """The fitted parameters; after a halt, those from before the suspect update."""
+        return self.state.parameters
+
+    @property
+    def history(self) -> History:
+        """The rows of the last run."""
+        return self.state.history
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the last run ended; see `TrainState`."""
+        return self.state.outcome
+
+    def fit(
+        self,
+        inputs: ArrayLike,
+        targets: ArrayLike,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        both_classes: bool = True,
+        resume: Snapshot | Path | str | None = None,
+    ) -> History:
+        """Train from fresh parameters, or go on from a snapshot; nothing else of an earlier fit is kept.
+
+        Parameters
+        ----------
+        inputs : array-like of shape (n_samples, n_features)
+            A memory-mapped array is never held as a whole: it is read window by window.
+        targets : array-like of shape (n_samples,)
+            0 or 1, both present unless `both_classes` says otherwise.
+        validation : pair of array-likes, optional
+            Inputs and targets on which ``"validation_loss"`` is measured after every epoch: the same loss,
+            penalty included, without dropout.
+        both_classes : bool, default=True
+            Refuse rows of one class only, from which nothing can be learnt but that class.
+        resume : Snapshot or path, optional
+            Where an interrupted run of the same settings and rows stood, as `latest_checkpoint` reads it: the run goes
+            on from there, and ends with bit-identical parameters and history (but for times) as if it had
+            never been interrupted. `epochs` may be larger than it was.
+
+        Returns
+        -------
+        History
+            One row an iteration (its loss before the update, dropout included), one an epoch
+            (``"epoch_loss"`` is the mean of those losses over the rows), and one at the end.
+
+        Raises
+        ------
+        ValueError
+            If the rows, or the snapshot (`ResumeError`), are not what is expected above; then nothing was trained or
+            written.
+        TrainingHalted
+            If a callback does not trust the gradients.
+        ExceptionGroup
+            If `on_train_end` hooks fail; its cause is the exception that ended the run, if any.
+
+        Notes
+        -----
+        Any exception out of a hook, and `KeyboardInterrupt`, leaves `fit` as it was raised, once every
+        `on_train_end` was called and the end row is written.
+        """
+        snapshot = None if resume is None else Snapshot.given(resume)
+        n_features = self.network.layer_sizes[0]
+        rows = checked_inputs(inputs, n_features, self.dtype)
+        labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
+        if validation is not None:
+            if not isinstance(validation, tuple | list) or len(validation) != 2:
+                received = type(validation).__name__
+                raise TypeError(f"The validation rows are no pair. Expected (inputs, targets). Received {received}.")
+            held_out = checked_inputs(validation[0], n_features, self.dtype)
+            held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
+        batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)
+        seeds = np.random.SeedSequence(self.seed).spawn(3)
+        initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
+        place = Place(order, masks, order.bit_generator.state)
+        parameters = self.network.initial_parameters(initial, self.dtype)
+        state = TrainState(
+            network=self.network,
+            parameters=parameters,
+            gradients=parameters.zeros_like(),
+            optimizer=self.optimizer,
+            optimizer_state=self.optimizer.initial_state(parameters.vector.size, self.dtype),
+            inputs=rows,
+            targets=labels,
+            n_epochs=self.epochs,
+            n_iterations=self.epochs * len(batches),
+            history=History(),
+            place=place,
+            batch=Batch(rows[:0], labels[:0]),
+            callbacks=self.callbacks,
+            settings=self._settings(),
+            resumed=snapshot is not None,
+            validation=None if validation is None else Batch(held_out, held_out_labels),
+        )
+        if snapshot is None:
+            state.history = History(self.history_path)
+        else:
+            snapshot.restore(state)
+            state.history = snapshot.history(self.history_path)
+        self._state = state
+        self._run(state, batches, snapshot)
+        return state.history
+
+    def predict_proba(self, inputs: ArrayLike) -> Array:
+        """Return the probability of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
+        rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
+        probabilities = []
+        for start in range(0, len(rows), PREDICTION_ROWS):
+            block = rows[start : start + PREDICTION_ROWS].astype(self.dtype, copy=False)
+            probabilities.append(self.network.predict_proba(self.parameters, block))
+            release(rows)
+        return np.concatenate(probabilities)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "shuffle_window": self.shuffle_window,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    def _run(self, state: TrainState, batches: Batches, snapshot: Snapshot | None) -> None:
+        hooks = Hooks(self.callbacks)
+        error: BaseException | None = None
+        try:
+            stop = hooks.begin(state)
+            if snapshot is not None:
+                snapshot.restore_callbacks(self.callbacks)
+            if not stop:
+                run_epochs(state, hooks, batches)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            hooks.end(state, error)
+
+
+def _integer(name: str, value: int, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"Invalid {name}. Expected an integer, at least {least}. Received {value!r}.")
+    if value < least:
+        raise ValueError(f"Invalid {name}. Expected an integer, at least {least}. Received {value}.")
+    return int(value)
