@@ -2,7 +2,7 @@
 
 from datasets.fraud import FraudData, Split, make_fraud
 from datasets.openml import fetch_table
-from datasets.prepared import prepare
-from datasets.table import read_table
+from datasets.preparing.prepare import prepare
+from datasets.tables.read import read_table
 
 __all__ = ["FraudData", "Split", "fetch_table", "make_fraud", "prepare", "read_table"]

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from datasets.fraud import MAX_SEED
-from datasets.table_file import ENDINGS
+from datasets.tables.table_file import ENDINGS
 from experiments.command import Parser
 from experiments.option_types import LIST_BUGS, bug, integer, number, one_of, path, positive
 from experiments.settings import SYNTHETIC, Settings, UsageError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets import FraudData, Split, prepare
-from datasets.features import MISSING, MOST_TEXTS
+from datasets.preparing.features import MISSING, MOST_TEXTS
 
 pd = pytest.importorskip("pandas")
 

@@ -5,7 +5,7 @@ import csv
 import io
 from typing import BinaryIO
 
-from datasets.memory import in_units, refuse_more
+from datasets.tables.memory import in_units, refuse_more
 
 BLOCK = 1 << 20  # bytes that are parsed together; no row may be longer
 # Bytes of memory for each cell, besides its text: an Arrow offset (4), a float64 (8) and, while the table is

@@ -10,11 +10,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from datasets.features import Features
 from datasets.fraud import FraudData, Split
-from datasets.labels import labels_of
-from datasets.memory import memory_for_tables, refuse_more
+from datasets.preparing.features import Features
+from datasets.preparing.labels import labels_of
 from datasets.splits import PARTS, Rows, at_random, by_time
+from datasets.tables.memory import memory_for_tables, refuse_more
 from datasets.wording import listed, shown
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.csv_text import BLOCK, CSVText, header_of
-from datasets.memory import in_units, memory_for_tables, refuse_more
-from datasets.table_file import TableFile
+from datasets.tables.csv_text import BLOCK, CSVText, header_of
+from datasets.tables.memory import in_units, memory_for_tables, refuse_more
+from datasets.tables.table_file import TableFile
 from datasets.wording import shown
 
 if TYPE_CHECKING:

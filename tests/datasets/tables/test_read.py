@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from datasets import prepare, read_table
-from datasets.csv_text import BLOCK
-from datasets.memory import in_units, memory_for_tables
 from datasets.splits import ROWS_PER_CLASS
+from datasets.tables.csv_text import BLOCK
+from datasets.tables.memory import in_units, memory_for_tables
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")

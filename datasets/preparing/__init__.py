@@ -1,0 +1,1 @@
+"""Columns of a table made fit for a network."""
