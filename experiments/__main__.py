@@ -19,13 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def experiments() -> dict[str, str]:
-    """Give the first sentence of every module here that can be run, by its name."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        source = path.read_text(encoding="utf-8")
-        if '\nif __name__ == "__main__":\n' in source:
-            found[path.stem] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    return found
+    """Give the first sentence of every module and package here that can be run, by its name."""
+    here = Path(__file__).parent
+    modules = {path.stem: path for path in here.glob("[!_]*.py") if "\nif __name__ ==" in path.read_text("utf-8")}
+    packages = {path.parent.name: path.with_name("__init__.py") for path in here.glob("*/__main__.py")}
+    return {
+        name: (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+        for name, path in sorted((modules | packages).items())
+    }
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from experiments.fraud.settings import UsageError
 from experiments.screen import printable, show
-from experiments.settings import UsageError
 from trainer import ResumeError
 from trainer.callbacks.interruption import Interrupted
 from trainer.storage.archive import ArchiveError

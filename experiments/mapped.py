@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.timing import Row
+from experiments.speed.timing import Row
 from trainer import Network, Trainer
 
 FEATURES = 30

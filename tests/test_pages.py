@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.arguments import parse
+from experiments.fraud.arguments import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -77,7 +77,7 @@ def test_every_option_exists(page: Path) -> None:
     for words in commands(page):
         if "experiments.fraud" in words:
             parse([word for word in words[words.index("experiments.fraud") + 1 :] if word != "--help"])
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "experiments").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "experiments").rglob("*.py")]
     known = set(re.findall(r"\"(--[a-z-]+)\"", "\n".join(sources))) | {"--help"}
     named = {words[0].partition("=")[0] for words in commands(page) if words[0].startswith("--")}
     assert named <= known

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.fraud import main
+from experiments.fraud.main import main
 
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
 RUNS = {

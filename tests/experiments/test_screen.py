@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from checks import GradientReport, check_gradients
-from experiments.fraud import main
+from experiments.fraud.main import main
 from experiments.screen import HEIGHT, WIDTH, one_screen
 from trainer import History
 

@@ -9,7 +9,7 @@ from joblib import parallel_config
 from checks import Verdict, check_gradients
 from checks.measure.processes import one_thread, run
 from checks.training.probe import Probe
-from experiments.bugs import plant
+from experiments.bugs.bugs import plant
 from trainer import Network
 
 

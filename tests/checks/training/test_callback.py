@@ -9,7 +9,7 @@ import pytest
 
 from checks import GradientCheck, GradientCheckError, Verdict
 from checks.training.callback import TrainingHaltedByCheck
-from experiments.bugs import BUGS, plant
+from experiments.bugs.bugs import BUGS, plant
 from trainer import SGD, Adam, Callback, History, Network, Trainer, TrainingHalted
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from checks import GradientCheck, check_gradients
 from checks.training.proof import Exercised, Proof
-from experiments.bugs import plant
+from experiments.bugs.bugs import plant
 from trainer import Network, Trainer
 
 

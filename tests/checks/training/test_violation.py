@@ -12,7 +12,7 @@ from checks.training import callback
 from checks.training.callback import TrainingHaltedByCheck
 from checks.training.violation import MEASURED_AT_MOST, both_gradients, plain
 from checks.training.violation_file import read_violation
-from experiments.bugs import plant
+from experiments.bugs.bugs import plant
 from trainer import SGD, Network, Parameters, Trainer
 
 SIZES = (7, 5, 3, 1)

@@ -6,7 +6,7 @@ import pytest
 from checks import GradientCheck
 from checks.training.callback import TrainingHaltedByCheck
 from checks.training.violation_file import read_violation, write_violation
-from experiments.bugs import plant
+from experiments.bugs.bugs import plant
 from trainer import Network, Trainer
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 

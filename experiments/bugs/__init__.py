@@ -1,0 +1,1 @@
+"""Mistakes to plant."""

@@ -1,0 +1,162 @@
+"""Damage: files of real runs, torn, flipped, mixed and swapped; whoever reads them notices, or loses nothing."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.crash.damages import DAMAGES
+from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
+from experiments.judgement import Judgement
+from trainer.callbacks.snapshot import Snapshot
+from trainer.storage.history import History
+
+CASES, QUICK_CASES = 40_000, 600
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file, and who reads it.
+
+    Attributes
+    ----------
+    name : str
+        As it is counted.
+    files : dict of str to bytes
+        Good ones, by name: what the folder holds before the damage.
+    damaged : tuple of str
+        Which of them get damaged.
+    others : sequence of bytes
+        Files that may be mistaken for them.
+    read : callable
+        Gets the folder and the name of a damaged file; gives something that is equal if and only if the same was read.
+    expected : object, optional
+        What reading gives while all is good; by default, what it gives before anything is damaged.
+    together : int, default=1
+        How many are damaged at once, at most.
+    share : float, default=1.0
+        Of the cases, relative to the other targets.
+    """
+
+    name: str
+    files: Files
+    damaged: tuple[str, ...]
+    others: Sequence[bytes]
+    read: Callable[[Path, str], Any]
+    expected: Any = None
+    together: int = 1
+    share: float = 1.0
+
+
+def targets(folder: Path) -> list[Target]:
+    """Make real files, and say who reads them; a new kind of file belongs into this list."""
+    run, stranger = (SmallRun(folder / name, seed) for name, seed in (("run", 1), ("stranger", 2)))
+    saved = [name for name in run.files if name != HISTORY]
+    contents = [run.files[name] for name in saved]
+    last = Snapshot.read(run.folder / saved[-1])
+
+    def read_checkpoint(folder: Path, name: str) -> Any:
+        snapshot = Snapshot.read(folder / name)
+        arrays = {key: (array.dtype, array.shape, array.tobytes()) for key, array in snapshot.arrays.items()}
+        return arrays, repr(snapshot.facts)
+
+    def read_history(folder: Path, name: str) -> Any:
+        History.verify(last.facts["history"], folder / name)
+        return (folder / name).read_bytes()[: last.facts["history"]["n_bytes"]]
+
+    history = {HISTORY: run.files[HISTORY]}
+    shorter = run.files[HISTORY][: len(run.files[HISTORY]) // 2]
+    return [
+        Target("checkpoint", run.files, tuple(saved), contents, read_checkpoint, share=0.75),
+        Target("history", history, (HISTORY,), [stranger.files[HISTORY], shorter, b""], read_history, share=0.15),
+        Target(
+            "whole run, resumed",
+            run.files,
+            tuple(run.files),
+            [*contents, *stranger.files.values()],
+            run.go_on,
+            expected=run.end,
+            together=9,
+            share=0.1,
+        ),
+    ]
+
+
+def damage(target: Target, cases: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+    """Damage the files of one target so many times, and count what its reader made of it.
+
+    Returns
+    -------
+    counts : Counter of str
+        "noticed", "nothing lost", "unnoticed", "traceback", and the damages by name.
+    failures : list of str
+    """
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    rng = random.Random(seed)
+    good = {name: target.expected or _read(target, folder, {}, name) for name in target.damaged}
+    for _ in tqdm(range(cases), unit="case", desc=target.name, leave=False):
+        bad: Files = {}
+        ways = []
+        for name in rng.sample(target.damaged, min(rng.randint(1, target.together), len(target.damaged))):
+            way = rng.choice(DAMAGES)
+            content = way(rng, target.files[name], rng.choice(target.others))
+            if content != target.files[name]:
+                bad[name] = content
+                ways.append(f"{name}: {way.__name__}")
+        if not bad:
+            continue
+        name = next(iter(bad))
+        try:
+            result = "nothing lost" if _read(target, folder, bad, name) == good[name] else "unnoticed"
+        except (ValueError, OSError):
+            result = "noticed"
+        except Exception as error:
+            result = "traceback"
+            ways.append(repr(error))
+        counts[result] += 1
+        if result in ("unnoticed", "traceback"):
+            failures.append(f"{target.name}, {result}: {'; '.join(ways)}")
+    return counts, failures
+
+
+def _read(target: Target, folder: Path, bad: Files, name: str) -> Any:
+    for path in folder.iterdir():
+        if path.name not in target.files or target.together > 1:
+            path.unlink()
+    for file, content in (target.files | bad).items():
+        (folder / file).write_bytes(content)
+    return target.read(folder, name)
+
+
+def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Judgement:
+    """Count what nobody has noticed."""
+    total = sum(results.values(), Counter[str]())
+    wrong = total["unnoticed"] + total["traceback"]
+    return Judgement(
+        f"damaged, mixed or swapped files read without being noticed ({total.total():,} cases)",
+        f"{wrong}",
+        f"0 of at least {required:,}",
+        wrong == 0 and total.total() >= required,
+        {"cases": total.total(), **total, "by target": {name: dict(counts) for name, counts in results.items()}},
+        failures,
+    )
+
+
+def measure(*, quick: bool, seed: int) -> Judgement:
+    """Damage files, and judge what their readers made of it."""
+    cases = QUICK_CASES if quick else CASES
+    results: dict[str, Counter[str]] = {}
+    failures: list[str] = []
+    with silent(), in_memory() as folder:
+        for number, target in enumerate(targets(folder)):
+            place = folder / f"target-{number}"
+            place.mkdir()
+            share = 1 + round(1.1 * target.share * cases)  # some damages change nothing, and are no case
+            results[target.name], wrong = damage(target, share, seed + number, place)
+            failures += wrong
+    return judge(results, failures, cases)

@@ -1,0 +1,1 @@
+"""Train a network that finds fraud, check its back-propagation as it learns, and report: the main job."""

@@ -1,0 +1,223 @@
+"""Train a network that finds fraud, check its back-propagation as it learns, and report: the main job."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from platform import python_version
+
+import numpy as np
+import sklearn
+
+from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
+from checks.training.proof import Proof
+from datasets import FraudData
+from experiments.bugs.bugs import BUGS, EXERCISE
+from experiments.command import DONE, NOT_SO, run_command, signalled
+from experiments.fraud.arguments import parse
+from experiments.fraud.data import data_of
+from experiments.fraud.option_types import LIST_BUGS
+from experiments.fraud.parts import check_of, network_of, optimizer_of
+from experiments.fraud.resuming import resumed
+from experiments.fraud.settings import Settings, UsageError
+from experiments.report.main import add_page
+from experiments.runs.curve import curve
+from experiments.runs.folder import RunFolder
+from experiments.runs.results import Results, measured, results
+from experiments.screen import log_lines, one_screen, show
+from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
+from trainer.callbacks.interruption import Interruption
+
+COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
+
+logger = logging.getLogger("experiments.fraud")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the main job and return its exit code; ``--help`` says what each means.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the name of the program; ``sys.argv[1:]`` by default.
+    """
+
+    def body() -> int:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+        if settings.bug == LIST_BUGS:
+            return _list_bugs()
+        return run(resumed(settings) if settings.resume else settings)
+
+    return run_command(
+        "python -m experiments.fraud",
+        body,
+        memory="not enough memory. Expected --samples, --features and --hidden that fit.",
+        disk="cannot write. Expected room and permission for the run's files; then --resume goes on.",
+        interrupted="Interrupted before the training began, or after it had ended.",
+    )
+
+
+def run(settings: Settings) -> int:
+    """Train, check and report; return the exit code.
+
+    Raises
+    ------
+    UsageError
+        If the settings cannot be followed; then nothing was trained or written.
+    ArchiveError, ResumeError
+        If an earlier run cannot go on; its checkpoints and its history are left as they were.
+    OSError
+        If the run's files cannot be written.
+    """
+    folder = None
+    if settings.out is not None:
+        folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)
+    try:
+        data = data_of(settings)
+        network, first = network_of(settings, data.n_features)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
+    check = check_of(settings)
+    saves = (
+        [] if folder is None or not settings.checkpoint_every else [Checkpoint(folder.path, settings.checkpoint_every)]
+    )
+    interruption = Interruption(saves[0] if saves else None)
+    watching = [*([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
+    trainer = Trainer(
+        network,
+        optimizer=optimizer_of(settings),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        callbacks=[*first, *watching, *saves, interruption],
+        history_path=None if folder is None else folder / folder.history,
+    )
+    with interruption, folder or nullcontext():
+        log = None if folder is None else folder / folder.log
+        with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
+            snapshot = None
+            if folder is not None and settings.resume:
+                snapshot = latest_checkpoint(folder.path, trainer.history_path)
+            if folder is not None:
+                versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+                folder.write_json("settings.json", settings.to_dict() | {"versions": versions})
+            return _train(settings, data, trainer, check, folder, snapshot)
+
+
+def _train(
+    settings: Settings,
+    data: FraudData,
+    trainer: Trainer,
+    check: GradientCheck | None,
+    folder: RunFolder | None,
+    snapshot: Snapshot | None,
+) -> int:
+    _announce(settings, data, trainer, snapshot)
+    started, interrupt = time.perf_counter(), None
+    validation = data.validation.inputs, data.validation.targets
+    try:
+        trainer.fit(data.train.inputs, data.train.targets, validation, resume=snapshot)
+    except GradientCheckError:
+        pass  # trainer.outcome and check.report say so
+    except KeyboardInterrupt as error:
+        if not _began(trainer):
+            raise
+        interrupt = error
+    seconds = time.perf_counter() - started
+    proof = Proof() if check is None else check.proof
+    in_order = trainer.outcome in ("completed", "stopped")
+    rated = trainer.predict_proba(data.test.inputs) if in_order else None
+    test = None if rated is None else measured(rated, data.test.targets)
+    found = results(trainer, proof, seconds, test)
+    failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
+    if failed is not None and found.outcome in ("halted", "stopped"):
+        title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
+        show(f"\n{one_screen(failed, title)}", sys.stderr)
+    if in_order:
+        show(found.in_words(data.test, proof))
+    if folder is not None:
+        checked = None if check is None else check.report
+        violation = None if check is None or check.violation is None else check.violation.name
+        _keep(folder, trainer, found, proof, checked, violation)
+        rates = None if test is None or rated is None else curve(rated, data.test.targets)
+        add_page(folder, checked, rates, draw=not settings.no_report)
+        if in_order:
+            logger.info("what the run leaves is in %s", folder.path)
+    if found.outcome == "failed":
+        raise UsageError(
+            "the training diverged. Expected settings under which the network's outputs stay finite. "
+            f"Received --learning-rate {settings.learning_rate:g}."
+        )
+    if interrupt is not None:
+        kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}; --resume goes on."
+        show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
+        return signalled(interrupt)
+    return DONE if found.outcome == "completed" else NOT_SO
+
+
+def _keep(
+    folder: RunFolder,
+    trainer: Trainer,
+    found: Results,
+    proof: Proof,
+    checked: GradientReport | None,
+    violation: str | None,
+) -> None:
+    """Write what the run leaves; how it ended comes last, when all the rest is there."""
+    folder.write_json("metrics.json", found.to_dict())
+    folder.write_json("proof.json", proof.to_dict())
+    folder.write_arrays("parameters.npz", trainer.parameters)
+    if checked is not None:
+        folder.write_json("report.json", checked.to_dict())
+    report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
+    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report, violation=violation)
+
+
+def _began(trainer: Trainer) -> bool:
+    try:
+        return trainer.outcome == "interrupted"
+    except RuntimeError:
+        return False
+
+
+def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: Snapshot | None) -> None:
+    asked, network = settings, trainer.network
+    rows = [f"{split.n_samples:,}" for split in (data.train, data.validation, data.test)]
+    for note in data.notes:
+        logger.info("%s", note)
+    for warning in data.warnings:
+        logger.warning("%s", warning)
+    logger.info("%s payments: %s to train, %s to validate, %s to test", f"{data.n_samples:,}", *rows)
+    sizes, regularised = "-".join(map(str, network.layer_sizes)), f"dropout {asked.dropout:g}, l2 {asked.l2:g}"
+    logger.info("%s %s network, %d parameters, %s", sizes, asked.activation, network.n_parameters, regularised)
+    how = f"{asked.optimizer}, learning rate {asked.learning_rate:g}, batches of {asked.batch_size}, {asked.dtype}"
+    how += ", compiled" if asked.compiled else ""
+    logger.info("%d epochs, %s", asked.epochs, how)
+    n_iterations = asked.epochs * -(-data.train.n_samples // asked.batch_size)
+    if not asked.check_every:
+        logger.warning("--check-every 0: the gradient is never checked")
+    elif asked.check_every > n_iterations:
+        logger.warning(
+            "--check-every %d: nothing is checked, for the last iteration is %d", asked.check_every, n_iterations
+        )
+    if snapshot is not None:
+        logger.info("resumed after iteration %d", snapshot.iteration)
+    elif asked.resume:
+        logger.info("there is no checkpoint to resume: from the beginning")
+    if asked.bug is not None:
+        logger.warning("planted on purpose, from iteration %d on: %s", max(1, asked.bug_after), asked.bug)
+        if asked.bug.startswith("dropout-") and asked.check_dropout == "off":
+            logger.warning("the check leaves dropout off and cannot see it: --check-dropout frozen can")
+
+
+def _list_bugs() -> int:
+    width = max(map(len, BUGS))
+    exercise = [
+        f"{name:<{width}}  the exercise's: " + ", ".join(f"{bug} in layer {layer}" for bug, layer in parts)
+        for name, parts in EXERCISE.items()
+    ]
+    show("\n".join([*exercise, *(f"{bug.name:<{width}}  {bug.description}" for bug in BUGS.values())]))
+    return DONE

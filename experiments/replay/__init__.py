@@ -1,0 +1,1 @@
+"""Show the report of a violation that a halt has kept, and check its case again."""

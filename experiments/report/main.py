@@ -1,0 +1,119 @@
+"""Make the page report.html of a run that was kept with --out, also of one that was cut short."""
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from checks import GradientReport
+from experiments.command import DONE, Parser, run_command
+from experiments.fraud.settings import UsageError
+from experiments.report.page import page
+from experiments.runs.folder import RunFolder
+from experiments.runs.reading import read_run
+from experiments.screen import show
+from trainer.storage.durable import replace_file
+
+DESCRIPTION = """\
+Make report.html of a run: one file that opens by double click and needs no network. It shows the
+loss with the checks on it, the difference of every check, the last check entry by entry, how
+well fraud is found, and the settings. The main job does this by itself at the end of a run
+with --out; this command does it again, and also for a run that was killed or still goes on.
+"""
+
+EPILOG = """\
+examples:
+  python -m experiments.fraud --out runs/first
+  python -m experiments.report runs/first
+  python -m experiments.report runs/first --to first.html
+
+exit codes:
+  0    done
+  2    bad input or usage, or matplotlib and jinja2 are missing (the extra `report`); said in one line
+  130  interrupted
+"""
+
+logger = logging.getLogger("experiments.report")
+
+
+def add_page(
+    folder: RunFolder, report: GradientReport | None, curve: Mapping[str, Any] | None, *, draw: bool = True
+) -> None:
+    """Add the page to what a run has kept; where it cannot be made, say so in a line, for the run counts more.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        With everything else already in it.
+    report : GradientReport or None
+        The last check, kept entry by entry for the page.
+    curve : mapping or None
+        What `experiments.runs.curve` measured, kept for the page.
+    draw : bool, default=True
+        Draw it now; else it can be drawn later from what was kept.
+    """
+    try:
+        if curve is not None:
+            folder.write_json("curve.json", curve)
+        if report is not None:
+            folder.write_arrays("check.npz", _entries(report))
+        if draw:
+            _write(folder / "report.html", page(read_run(folder.path)))
+    except ImportError:
+        logger.info("report.html was not written: it takes the extra 'report' (matplotlib and jinja2)")
+    except Exception as error:  # drawing must not lose a run that has ended well
+        logger.warning("report.html was not written: %s", " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _entries(report: GradientReport) -> dict[str, NDArray[Any]]:
+    return {
+        f"{part}/{name}": getattr(tensor.entries, part)
+        for name, tensor in report.tensors.items()
+        if tensor.entries is not None
+        for part in ("gradient", "numerical", "aside")
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    replace_file(path, lambda file: file.write(text.encode("utf-8", errors="replace")))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the page of a run folder and return the exit code; ``--help`` says what each means.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the name of the program; ``sys.argv[1:]`` by default.
+    """
+    parser = Parser(
+        prog="python -m experiments.report",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=100),
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="DIR", help="what a run left with --out DIR")
+    parser.add_argument("--to", metavar="FILE", help="where to write the page (DIR/report.html)")
+
+    def body() -> int:
+        options = parser.parse_args(argv)
+        target = Path(options.folder) / "report.html" if options.to is None else Path(options.to)
+        try:
+            text = page(read_run(options.folder))
+        except ImportError as error:
+            raise UsageError(str(error)) from error
+        _write(target, text)
+        show(f"{target}")
+        return DONE
+
+    return run_command(
+        "python -m experiments.report",
+        body,
+        memory="not enough memory. Expected a run that fits.",
+        disk="cannot write. Expected room and permission for the page.",
+    )

@@ -1,0 +1,135 @@
+"""Page: one run as a single file of HTML for a browser: no network, no script, light and dark; needs jinja2."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checks import Verdict
+from experiments.report import pictures
+from experiments.runs.record import Record
+from experiments.runs.results import PRECISION
+
+TEMPLATES = Path(__file__).parent / "templates"
+TENSORS = 400  # rows of the table; report.json has all
+LONGEST = 20_000  # letters of the text of a report; report.json has it whole
+
+
+@dataclass(frozen=True)
+class Headline:
+    """How a run went, in one line: the tone is ``"pass"``, ``"fail"`` or ``"open"``."""
+
+    tone: str
+    word: str
+    sentence: str
+
+
+def page(record: Record) -> str:
+    """Give the page.
+
+    Parameters
+    ----------
+    record : Record
+        What a run folder holds. The page depends on nothing else; whatever text is in it is escaped.
+
+    Raises
+    ------
+    ImportError
+        If jinja2 or matplotlib is missing, which come with the extra ``report``.
+    """
+    try:
+        import matplotlib as mpl
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise ImportError(
+            "report.html is made with matplotlib and jinja2. Expected them installed, as by "
+            f"pip install 'backproof[report]'. Received {error}."
+        ) from error
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = Markup  # what `pictures` made: matplotlib escapes the text in it
+    report = record.report
+    failed = report is not None and report.verdict is Verdict.FAIL
+    shown = list(report.tensors.values())[:TENSORS] if report is not None else []
+    text = str(report) if failed else ""
+    html: str = environment.get_template("report.html.j2").render(
+        record=record,
+        headline=headline(record),
+        facts=list(facts(record)),
+        settings=[(name, value) for name, value in record.settings.items() if name != "versions"],
+        versions=_versions(record) | {"matplotlib": mpl.__version__},
+        losses=pictures.losses(record),
+        differences=pictures.differences(record),
+        heat_map=pictures.heat_map(record),
+        curve=pictures.precision_recall(record),
+        tensors=shown,
+        unshown=len(report.tensors) - len(shown) if report is not None else 0,
+        culprit=report.culprits[0] if report is not None and report.culprits else None,
+        text=text if len(text) <= LONGEST else f"{text[:LONGEST]}…\n\nreport.json has it all.",
+        when=f"{record.checks[-1].iteration:,}" if record.checks else "unknown",
+        precision=PRECISION,
+    )
+    return html
+
+
+def _versions(record: Record) -> dict[str, Any]:
+    versions = record.settings.get("versions")
+    return dict(versions) if isinstance(versions, dict) else {}
+
+
+def headline(record: Record) -> Headline:
+    """Say how the run went, the worst first."""
+    verdicts = [check.verdict for check in record.checks]
+    n, wrong, unsure = len(verdicts), verdicts.count(Verdict.FAIL), verdicts.count(Verdict.UNDECIDED)
+    done = updates(record)
+    if wrong and record.outcome in ("halted", "stopped"):
+        last = record.checks[-1]
+        where = f": look first at {last.worst}" if last.worst else ""
+        return Headline("fail", record.outcome, f"Wrong gradient at iteration {last.iteration:,}{where}")
+    if wrong:
+        return Headline("fail", record.outcome, f"Do not trust this model: {wrong} of {n} gradient checks failed")
+    if record.outcome == "failed":
+        return Headline("fail", "failed", f"The training diverged after {done:,} iterations")
+    if not n:
+        return Headline("open", record.outcome, f"{done:,} iterations, and the gradient was never checked")
+    passed = f"{n - unsure} of {n} gradient checks passed" + (f", {unsure} undecided" if unsure else "")
+    if record.outcome in ("interrupted", "unfinished"):
+        return Headline("open", record.outcome, f"Cut short after {done:,} iterations; {passed}")
+    return Headline("open" if unsure else "pass", record.outcome, passed[0].upper() + passed[1:])
+
+
+def updates(record: Record) -> int:
+    """Give how many updates were done; the one that was halted or interrupted is not among them."""
+    done = (record.metrics or {}).get("iterations")
+    if isinstance(done, int):
+        return done
+    return int(record.losses[-1, 0]) if record.losses.size else 0
+
+
+def facts(record: Record) -> Iterator[tuple[str, str, str]]:
+    """Give name, figure and remark of what was measured."""
+    metrics = record.metrics or {}
+    test = metrics.get("test")
+    if isinstance(test, dict):
+        guessing = "" if record.curve is None else f"{record.curve.share:.3f} by guessing"
+        for name, key, remark in (
+            ("Average precision", "average_precision", guessing),
+            ("ROC AUC", "roc_auc", "0.500 by guessing"),
+            (f"Recall at {PRECISION:.0%} precision", "recall_at_90_precision", "on the test rows"),
+        ):
+            if isinstance(test.get(key), int | float):
+                yield name, f"{test[key]:.3f}", remark
+    if record.losses.size:
+        yield "Iterations", f"{updates(record):,}", f"{len(record.epochs)} whole epochs"
+    if isinstance(metrics.get("seconds"), int | float):
+        yield "Training", f"{metrics['seconds']:.2f} s", "checks included"
+    share = metrics.get("checks_share")
+    if record.checks:
+        took = f"{share:.0%} of the time" if isinstance(share, int | float) else ""
+        yield "Gradient checks", f"{len(record.checks):,}", took

@@ -1,0 +1,243 @@
+"""The crash campaign meets its figures, and each figure falls once the protection that it measures is taken away."""
+
+import json
+import re
+import subprocess
+import sys
+from io import FileIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZipExtFile
+
+import pytest
+
+from experiments.crash import damage, faults, kills, soak
+from experiments.crash import main as crash
+from experiments.judgement import Judgement
+from trainer.storage import durable
+
+ROOT = Path(__file__).parents[3]
+Patch = pytest.MonkeyPatch
+
+
+def quick_damage(monkeypatch: Patch) -> Judgement:
+    monkeypatch.setattr(damage, "QUICK_CASES", 250)
+    return damage.measure(quick=True, seed=3)
+
+
+def quick_faults(monkeypatch: Patch, every: int = 23) -> Judgement:
+    monkeypatch.setattr(faults, "QUICK_EVERY", every)
+    return faults.measure(quick=True)
+
+
+def test_the_quick_campaign_meets_every_figure(
+    tmp_path: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kills, "QUICK_RUNS", 4)
+    monkeypatch.setattr(faults, "QUICK_EVERY", 31)
+    only = ["--only", "kills", "damage", "faults", "soak", "--soak", "0.03", "--json", str(tmp_path / "figures.json")]
+    assert crash.main(["--quick", *only]) == 0
+    shown = capsys.readouterr().out
+    assert "| 4 of 4 | all, at least 2 hit | yes |" in shown
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert [figure["met"] for figure in written["figures"]] == [True] * 4
+    assert written["figures"][0]["numbers"]["kills"] >= 2
+    assert set(written["seconds"]) == {"kills", "damage", "faults", "soak"}
+
+
+def test_bad_inputs_end_in_a_clear_error_or_a_right_result(monkeypatch: Patch) -> None:
+    pytest.importorskip("hypothesis", reason="the extra test")
+    from experiments.crash import bad_inputs
+
+    monkeypatch.setattr(bad_inputs, "QUICK_CASES", 500)
+    row = bad_inputs.measure(quick=True, number=0)
+    assert row.met, row.failures
+    assert row.numbers["right"] > 20
+    assert row.numbers["refused"] > 200
+
+
+def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> None:
+    pytest.importorskip("hypothesis", reason="the extra test")
+    from experiments.crash import bad_inputs, entrances
+
+    def unchecked(value: Any, what: str, expected: str, accepts: Any) -> None:
+        if not accepts(value):
+            raise ValueError(f"Expected {expected}. Received {value!r}.")
+
+    monkeypatch.setattr("trainer.optimizers.check_number", unchecked)
+    monkeypatch.setattr(bad_inputs, "QUICK_CASES", 60)
+    all_of_them = entrances.entrances
+
+    def only_adam(folder: Path) -> list[bad_inputs.Entrance]:
+        return [entrance for entrance in all_of_them(folder) if entrance.name == "Adam"]
+
+    monkeypatch.setattr(entrances, "entrances", only_adam)
+    row = bad_inputs.measure(quick=True, number=0)
+    assert not row.met
+    assert "TypeError at trainer/optimizers.py" in row.failures[0]
+
+
+def test_without_the_checksum_damage_goes_unnoticed(monkeypatch: Patch) -> None:
+    monkeypatch.setattr("trainer.storage.archive._verify", lambda *_: None)
+    monkeypatch.setattr(ZipExtFile, "_update_crc", lambda *_: None)
+    row = quick_damage(monkeypatch)
+    assert not row.met
+    assert row.numbers["by target"]["checkpoint"]["unnoticed"] > 5
+
+
+def test_without_the_number_in_its_name_a_swapped_checkpoint_goes_unnoticed(monkeypatch: Patch) -> None:
+    monkeypatch.setattr("trainer.callbacks.snapshot.NUMBER", re.compile("never"))
+    row = quick_damage(monkeypatch)
+    assert any(failure.endswith(": swap") for failure in row.failures)
+
+
+def test_without_its_checksum_another_history_goes_unnoticed(monkeypatch: Patch) -> None:
+    monkeypatch.setattr("trainer.storage.history.crc32", lambda *_: 0)
+    assert quick_damage(monkeypatch).numbers["by target"]["history"]["unnoticed"] > 5
+
+
+def test_a_torn_line_that_is_not_cut_off_is_seen_in_the_resumed_run(monkeypatch: Patch) -> None:
+    class Lasting(FileIO):
+        """A file that grows and never shrinks."""
+
+        def __init__(self, path: Path | str, mode: str) -> None:
+            super().__init__(path, "a" if mode == "r+" else mode)
+
+        def truncate(self, size: int | None = None) -> int:
+            return size or 0
+
+    monkeypatch.setattr("trainer.storage.history.FileIO", Lasting)
+    row = quick_damage(monkeypatch)
+    assert row.numbers["by target"]["whole run, resumed"].keys() & {"unnoticed", "traceback"}
+
+
+def replaced_by(monkeypatch: Patch, *, beside: bool = True, fsync: bool = True, sync: bool = True) -> None:
+    """Let files be replaced in another way."""
+
+    def replace_file(path: Path, write: Any) -> None:
+        place = path.with_name(path.name + durable.UNFINISHED) if beside else path
+        with vars(durable).get("open", open)(place, "w+b") as file:
+            write(file)
+            file.flush()
+            if fsync:
+                durable.os.fsync(file.fileno())
+        if beside:
+            durable.os.replace(place, path)
+        if sync:
+            durable.sync_folder(path.parent)
+
+    for module in ("trainer.storage.archive", "experiments.runs.folder"):
+        monkeypatch.setattr(f"{module}.replace_file", replace_file)
+
+
+def test_the_replacements_below_lack_nothing_but_what_they_lack(monkeypatch: Patch) -> None:
+    replaced_by(monkeypatch)
+    assert quick_faults(monkeypatch).met
+
+
+def test_a_file_written_in_place_is_lost_where_a_write_fails(monkeypatch: Patch) -> None:
+    replaced_by(monkeypatch, beside=False)
+    row = quick_faults(monkeypatch)
+    assert not row.met
+    assert any("half" in failure for failure in row.failures)
+
+
+@pytest.mark.parametrize("missing", ["fsync", "sync"])
+def test_without_a_sync_a_loss_of_power_costs_what_was_saved(monkeypatch: Patch, missing: str) -> None:
+    replaced_by(monkeypatch, **{missing: False})
+    row = quick_faults(monkeypatch)
+    assert not row.met
+    assert all("the power was lost" in failure for failure in row.failures)
+
+
+def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> None:
+    from trainer.callbacks.checkpoint import Checkpoint, checkpoints
+
+    save = Checkpoint.save
+
+    def hasty(self: Checkpoint, state: Any) -> None:
+        for old in checkpoints(self.folder):
+            old.unlink()
+        save(self, state)
+
+    monkeypatch.setattr(Checkpoint, "save", hasty)
+    assert not quick_faults(monkeypatch).met
+
+
+SABOTAGE = """
+import sys, time
+import experiments.runs.folder, trainer.storage.archive
+from experiments.crash import kills
+{sabotage}
+campaign = kills.Campaign(kills.QUICK[0], {runs}, {first}, 0, on_disk=False)
+row = kills.judge(kills.run_campaign(campaign), 1)
+print(row.measured, row.failures)
+sys.exit(row.met)
+"""
+SLOWLY_IN_PLACE = """
+kills.MOMENTS = ("any",)
+
+class Slow:
+    def __init__(self, file): self.file = file
+    def __getattr__(self, name): return getattr(self.file, name)
+    def write(self, content):
+        time.sleep(0.001)
+        return self.file.write(content)
+
+def in_place(path, write):
+    with open(path, "w+b", buffering=0) as file:
+        write(Slow(file))
+
+trainer.storage.archive.replace_file = experiments.runs.folder.replace_file = in_place
+"""
+NO_PLACE = "from trainer.callbacks import place; place.Place.load_state_dict = lambda *_: None"
+NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "first", "seen"),
+    [
+        (SLOWLY_IN_PLACE, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
+        (NO_LOCK, 3, "a second run was let into the folder"),
+        (NO_PLACE, 5, "another end: parameters"),
+    ],
+    ids=["slowly in place", "no lock", "no place"],
+)
+def test_runs_that_are_killed_show_what_a_protection_is_worth(sabotage: str, first: int, seen: str) -> None:
+    source = SABOTAGE.format(sabotage=sabotage, runs=3 if first == 0 else 1, first=first)
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert re.search(seen, done.stdout), done.stderr
+    assert done.returncode == 0
+
+
+def samples(**growth: float) -> list[dict[str, float]]:
+    start = {"Rss": 9e7, "Pss": 8e7, "Anonymous": 7e7, "descriptors": 6.0}
+    return [
+        {name: start[name] + growth.get(name, 0.0) * second for name in start} | {"seconds": second}
+        for second in map(float, range(120))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("growth", "code", "met"),
+    [({}, 143, True), ({"Rss": 30_000.0}, 143, False), ({"descriptors": 0.1}, 143, False), ({}, 1, False)],
+)
+def test_a_soak_that_grows_leaks_or_dies_is_no_success(growth: dict[str, float], code: int, met: bool) -> None:
+    assert soak.judge(samples(**growth), 2.0, code, 9, "").met is met
+
+
+@pytest.mark.parametrize("options", [["--soak", "-1"], ["--jobs", "0"], ["--json", "no/such/folder"]])
+def test_bad_usage_is_refused_before_anything_runs(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        crash.main(["--quick", *options])
+    assert caught.value.code == 2
+    assert re.search(r"Expected .* Received ", capsys.readouterr().err)
+
+
+def test_without_hypothesis_the_campaign_says_what_it_lacks(
+    monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(crash, "_is_there", lambda name: name != "hypothesis")
+    with pytest.raises(SystemExit):
+        crash.main(["--quick"])
+    assert "pip install backproof[test]" in capsys.readouterr().err

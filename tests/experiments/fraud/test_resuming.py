@@ -1,0 +1,277 @@
+"""Runs that are killed, interrupted, or get in each other's way: what their folder says, and how they go on."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime, tzinfo
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.fraud.main import main
+from experiments.runs.folder import BALLAST, RunFolder
+from trainer import History
+from trainer.callbacks.checkpoint import checkpoints
+
+ROOT = Path(__file__).parents[3]
+SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --batch-size=64 --check-every=5 --no-report --quiet")
+LONG = [*SMALL, "--epochs=2000", "--checkpoint-every=7"]  # 20,000 iterations: ended long before that
+Captured = pytest.CaptureFixture[str]
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def started(out: Path, *options: str, at: int = 30, **more: Any) -> "subprocess.Popen[bytes]":
+    """Start a long run, and come back when it has done some iterations."""
+    command = [sys.executable, "-m", "experiments.fraud", *LONG, *options, "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+    while process.poll() is None:
+        with suppress(FileNotFoundError):
+            if (out / "history.jsonl").read_bytes().count(b"\n") > at and checkpoints(out):
+                break
+        time.sleep(0.01)
+    return process
+
+
+def ended(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
+    shown = process.communicate(timeout=60)[1].decode()
+    return process.returncode, shown
+
+
+def without_times(path: Path) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "milliseconds"} for row in History.read(path)]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    with np.load(one / "parameters.npz") as left, np.load(other / "parameters.npz") as right:
+        for name in left:
+            np.testing.assert_array_equal(left[name], right[name])
+    assert without_times(one / "history.jsonl") == without_times(other / "history.jsonl")
+
+
+@pytest.mark.parametrize("options", [["--dtype=float32", "--optimizer=sgd"], ["--coverage=directions"]])
+def test_a_killed_run_reads_as_running_and_goes_on_to_the_same_end(tmp_path: Path, options: list[str]) -> None:
+    process = started(tmp_path / "cut", *options)
+    process.kill()
+    ended(process)
+    state = load(tmp_path / "cut" / "run.json")
+    assert (state["outcome"], state["pid"]) == ("running", process.pid)
+    assert state["started"][:2] == "20"
+    n_done = len(History.read(tmp_path / "cut" / "history.jsonl").column("loss"))
+    epochs = f"--epochs={n_done // 10 + 3}"
+    assert main(["--out", str(tmp_path / "cut"), "--resume", "--no-report", "--quiet", epochs]) == 0
+    assert main([*LONG, *options, epochs, "--out", str(tmp_path / "whole")]) == 0
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+    assert load(tmp_path / "cut" / "run.json")["outcome"] == "completed"
+    assert load(tmp_path / "cut" / "metrics.json")["checks"] == load(tmp_path / "whole" / "metrics.json")["checks"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_run_with_a_checkpoint_of_its_last_iteration(tmp_path: Path, name: str) -> None:
+    number = signal.Signals[name]
+    process = started(tmp_path)
+    process.send_signal(number)
+    code, shown = ended(process)
+    assert code == 128 + number
+    assert "Traceback" not in shown
+    state = load(tmp_path / "run.json")
+    assert (state["outcome"], state["reason"]) == ("interrupted", f"Interrupted: {name}")
+    assert checkpoints(tmp_path)[-1].name == f"checkpoint-{state['iterations']:08d}.npz"
+
+
+def test_a_run_under_nohup_does_not_end_with_its_terminal(tmp_path: Path) -> None:
+    process = started(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.terminate()
+    assert ended(process)[0] == 143
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(tmp_path: Path, capsys: Captured) -> None:
+    process = started(tmp_path)
+    for option in ("--resume", "--overwrite"):
+        assert main([*LONG, option, "--out", str(tmp_path)]) == 2
+        assert f"where process {process.pid} has been since 20" in capsys.readouterr().err
+    assert process.poll() is None
+    process.terminate()
+    assert ended(process)[0] == 143
+
+
+def test_without_the_lock_two_runs_would_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(tmp_path)
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    assert main([*SMALL, "--epochs=1", "--checkpoint-every=0", "--overwrite", "--out", str(tmp_path)]) == 0
+    process.terminate()
+    ended(process)
+
+
+def test_resume_begins_a_run_where_there_is_none(tmp_path: Path) -> None:
+    for name, options in (("one", ["--resume"]), ("two", [])):
+        assert main([*SMALL, "--epochs=2", *options, "--out", str(tmp_path / name)]) == 0
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_run_that_ended_may_go_on_for_more_epochs(tmp_path: Path) -> None:
+    assert main([*SMALL, "--epochs=2", "--checkpoint-every=7", "--out", str(tmp_path / "one")]) == 0
+    assert main(["--resume", "--epochs=3", "--no-report", "--quiet", "--out", str(tmp_path / "one")]) == 0
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path / "one")]) == 0
+    assert main([*SMALL, "--epochs=3", "--out", str(tmp_path / "two")]) == 0
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_halted_run_resumed_halts_again(tmp_path: Path, capsys: Captured) -> None:
+    options = [*SMALL, "--epochs=4", "--bug=sign", "--bug-after=20", "--checkpoint-every=7"]
+    assert main([*options, "--out", str(tmp_path)]) == 1
+    state = load(tmp_path / "run.json")
+    assert (state["outcome"], state["report"]) == ("halted", "report.json")
+    assert (tmp_path / state["violation"]).exists()
+    assert state["reason"] == "TrainingHaltedByCheck: Training halted at iteration 20."
+    first = capsys.readouterr().err
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path)]) == 1
+    assert "Training halted at iteration 20." in first
+    assert "Training halted at iteration 20." in capsys.readouterr().err
+
+
+CONTRADICTIONS = ["--hidden 5", "--learning-rate 0.1", "--seed 3", "--dtype float32", "--check-every 7", "--bug dW2"]
+
+
+@pytest.mark.parametrize("options", CONTRADICTIONS)
+def test_an_option_that_contradicts_the_run_is_refused_in_one_line(
+    tmp_path: Path, options: str, capsys: Captured
+) -> None:
+    main([*SMALL, "--epochs=1", "--out", str(tmp_path)])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert main(["--resume", "--out", str(tmp_path), *options.split()]) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 1
+    assert f"Received {options}" in shown
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+BROKEN = [b"", b"[]", b"{}", b'{"argv": 3}', b'{"argv": ["--nothing"]}', b"[" * 9_999, b"\xff"]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_settings_that_cannot_be_read_are_one_line(tmp_path: Path, content: bytes, capsys: Captured) -> None:
+    (tmp_path / "settings.json").write_bytes(content)
+    assert main(["--resume", "--out", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 1
+    assert re.search("Expected .* Received |unrecognized arguments: --nothing", shown)
+
+
+def test_where_every_checkpoint_is_damaged_the_run_is_refused_and_left(tmp_path: Path, capsys: Captured) -> None:
+    main([*SMALL, "--epochs=2", "--checkpoint-every=7", "--out", str(tmp_path)])
+    for path in checkpoints(tmp_path):
+        path.write_bytes(path.read_bytes()[:-5])
+    history = (tmp_path / "history.jsonl").read_bytes()
+    assert main(["--resume", "--out", str(tmp_path), "--quiet"]) == 2
+    assert "No checkpoint can be used" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "history.jsonl").read_bytes() == history
+
+
+def test_a_folder_deleted_in_mid_run_costs_its_files_and_not_the_result(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = started(out)
+    while out.exists():  # the run may write a checkpoint in between
+        shutil.rmtree(out, ignore_errors=True)
+    time.sleep(0.2)
+    process.terminate()
+    code, shown = ended(process)
+    assert "Traceback" not in shown
+    assert "no checkpoint could be written" in shown
+    assert code == 2
+    assert "cannot write" in shown.splitlines()[-1]
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_training(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "experiments.fraud", *SMALL[:-1], "--epochs=2", "--out", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=writer, stderr=writer) as process:
+        os.close(writer)
+        os.read(reader, 10)
+        os.close(reader)
+    assert process.returncode == 0
+    assert load(tmp_path / "run.json")["outcome"] == "completed"
+    assert "epoch 2/2" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_under_the_screen_or_the_log_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments.fraud", *SMALL[:-1], "--epochs=1", "--out", str(tmp_path)]
+    with open("/dev/full", "wb") as full:
+        assert subprocess.run(command, cwd=ROOT, stdout=full, stderr=full, check=False).returncode == 0
+    assert load(tmp_path / "run.json")["outcome"] == "completed"
+
+
+def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    room = 20_000
+    write = FileIO.write
+
+    def filling(self: FileIO, line: bytes) -> int:
+        nonlocal room
+        room -= len(line)
+        if room < 0:
+            raise OSError(28, "No space left on device")
+        return write(self, line)
+
+    options = [*SMALL, "--epochs=40", "--checkpoint-every=7"]
+    with monkeypatch.context() as patches:
+        patches.setattr("trainer.storage.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
+        assert main([*options, "--out", str(tmp_path / "cut")]) == 2
+    shown = capsys.readouterr().err
+    assert re.fullmatch(r".*cannot write\. .*then --resume goes on\. .*No space left on device.*\n", shown)
+    state = load(tmp_path / "cut" / "run.json")
+    assert (state["outcome"], state["reason"]) == ("failed", "[Errno 28] No space left on device")
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path / "cut")]) == 0
+    assert main([*options, "--out", str(tmp_path / "whole")]) == 0
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_while_a_run_is_at_work_room_for_its_last_word_is_kept(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        assert (tmp_path / "run" / "lock").stat().st_size == BALLAST
+        folder.end("completed", None)
+    assert (tmp_path / "run" / "lock").stat().st_size == 0
+
+
+def test_a_clock_that_jumps_back_changes_labels_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    years = iter([2026, 1970, 1970])
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Jumping":
+            return cls(next(years), 1, 2, tzinfo=tz)
+
+    clock = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr("experiments.runs.folder.datetime", Jumping)
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    assert main([*SMALL, "--epochs=2", "--out", str(tmp_path)]) == 0
+    state, metrics = load(tmp_path / "run.json"), load(tmp_path / "metrics.json")
+    assert (state["started"][:4], state["ended"][:4]) == ("2026", "1970")
+    assert state["outcome"] == "completed"
+    assert 0 < metrics["checks_seconds"] < metrics["seconds"] < 60
+
+
+def test_what_a_kill_has_cut_short_is_cleared_away_when_the_run_goes_on(tmp_path: Path) -> None:
+    assert main([*SMALL, "--epochs=1", "--out", str(tmp_path)]) == 0
+    for name in ("report.json", "check.npz", "checkpoint-00000007.npz"):
+        (tmp_path / f"{name}.unfinished").write_bytes(b"torn")
+    assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path)]) == 0
+    assert not list(tmp_path.glob("*.unfinished"))
