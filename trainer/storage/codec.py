@@ -1,0 +1,176 @@
+"""Codec: a dataclass as plain data for JSON, and back, each field held against its annotation.
+
+What is read back may have been written by a stranger: a field that is not what its annotation says is refused by
+name, and nothing of it is run or believed.
+"""
+
+import math
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+T = TypeVar("T")
+
+WORDS = ("nan", "inf", "-inf")  # of numbers for which JSON has none
+SHOWN = 60  # characters of a value that is refused
+
+
+class BrokenError(ValueError):
+    """Data are not what was written: the message names the field, what was expected, and what was received."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """The range of a number or of a length, both ends included: ``Annotated[int, Within(0)]``."""
+
+    least: float
+    most: float = math.inf
+
+    def __str__(self) -> str:
+        """Say it."""
+        return f"at least {self.least:g}" if self.most == math.inf else f"from {self.least:g} to {self.most:g}"
+
+
+def to_plain(value: Any) -> Any:
+    """Give a dataclass, or whatever it holds, as JSON has it; fields whose metadata say ``kept=False`` stay out."""
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return {part.name: to_plain(getattr(value, part.name)) for part in _kept(kind)}
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "to_text"):
+        return value.to_text()
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted(to_plain(part) for part in value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def from_plain(kind: Any, value: Any, name: str = "value") -> Any:
+    """Read back what `to_plain` gave of a value of this annotation.
+
+    Raises
+    ------
+    BrokenError
+        If it is something else.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _within(from_plain(arguments[0], value, name), arguments[1], name)
+    if kind is Any:
+        return value
+    if origin is Literal:
+        return _matching(value in arguments, value, name, " or ".join(map(repr, arguments)))
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (only,) = (argument for argument in arguments if argument is not type(None))
+        return from_plain(only, value, name)
+    read = _CONTAINERS.get(origin or kind)
+    if read is not None:
+        return read(arguments, value, name)
+    if is_dataclass(kind):
+        return _dataclass(kind, value, name)
+    if hasattr(kind, "from_text"):
+        return _made(kind.from_text, value, name, "text")
+    if issubclass(kind, Enum):
+        return _made(kind, value, name, " or ".join(repr(member.value) for member in kind))
+    return _single(kind, value, name)
+
+
+def _single(kind: type, value: Any, name: str) -> Any:
+    """Read a number, a text, a truth value or None."""
+    if kind is float:
+        if value in WORDS:
+            return float(value)
+        fits = type(value) is float or (type(value) is int and abs(value) <= 2**53)
+        return float(_matching(fits, value, name, "a number"))
+    words = {int: "an integer", str: "text", bool: "true or false"}
+    return _matching(type(value) is kind, value, name, words.get(kind, kind.__name__))
+
+
+def _dataclass(kind: Any, value: Any, name: str) -> Any:
+    kept = {part.name: part for part in _kept(kind)}
+    _matching(isinstance(value, Mapping), value, name, "an object")
+    for field in kept:
+        if field not in value:
+            raise BrokenError(f"The {field} of {name} is missing. Expected what was written. Received {_short(value)}.")
+    hints = _hints(kind)
+    return kind(**{field: from_plain(hints[field], value[field], f"{name}.{field}") for field in kept})
+
+
+def _list(arguments: tuple[Any, ...], value: Any, name: str) -> list[Any]:
+    _matching(isinstance(value, list | tuple), value, name, "a list")
+    return [from_plain(arguments[0], part, f"{name}[{number}]") for number, part in enumerate(value)]
+
+
+def _set(arguments: tuple[Any, ...], value: Any, name: str) -> set[Any]:
+    return set(_list(arguments, value, name))
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    if arguments[-1] is Ellipsis:
+        return tuple(_list(arguments, value, name))
+    fits = isinstance(value, list | tuple) and len(value) == len(arguments)
+    _matching(fits, value, name, f"a list of {len(arguments)}")
+    parts = enumerate(zip(arguments, value, strict=True))
+    return tuple(from_plain(kind, part, f"{name}[{number}]") for number, (kind, part) in parts)
+
+
+def _dict(arguments: tuple[Any, ...], value: Any, name: str) -> dict[str, Any]:
+    _matching(isinstance(value, Mapping) and all(isinstance(key, str) for key in value), value, name, "an object")
+    kind = arguments[1] if arguments else Any
+    return {key: from_plain(kind, part, f"{name}.{key}") for key, part in value.items()}
+
+
+_CONTAINERS: dict[Any, Callable[[tuple[Any, ...], Any, str], Any]] = {
+    list: _list,
+    set: _set,
+    tuple: _tuple,
+    dict: _dict,
+    Mapping: _dict,
+}
+
+
+def _within(value: T, limits: Within, name: str) -> T:
+    size: Any = len(value) if hasattr(value, "__len__") else value
+    of = "a length" if hasattr(value, "__len__") else "a number"
+    return _matching(value is None or limits.least <= size <= limits.most, value, name, f"{of} {limits}")
+
+
+def _made(make: Callable[[Any], T], value: Any, name: str, expected: str) -> T:
+    try:
+        return make(_matching(isinstance(value, str), value, name, expected))
+    except BrokenError:
+        raise
+    except ValueError as error:
+        raise BrokenError(f"The {name} is broken. Expected {expected}. Received {_short(value)}.") from error
+
+
+def _matching(fits: bool, value: T, name: str, expected: str) -> T:
+    if not fits:
+        raise BrokenError(f"The {name} is broken. Expected {expected}. Received {_short(value)}.")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _kept(kind: Any) -> tuple[Any, ...]:
+    return tuple(part for part in fields(kind) if part.metadata.get("kept", True))
