@@ -7,10 +7,10 @@ name, and nothing of it is run or believed.
 import math
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -24,23 +24,21 @@ class BrokenError(ValueError):
     """Data are not what was written: the message names the field, what was expected, and what was received."""
 
 
-@dataclass(frozen=True)
-class Within:
-    """The range of a number or of a length, both ends included: ``Annotated[int, Within(0)]``."""
+class Within(NamedTuple):
+    """The range of a number or of a length, both ends included: ``Annotated[int, Within(0)]``; a plain pair will do."""
 
     least: float
     most: float = math.inf
 
-    def __str__(self) -> str:
-        """Say it."""
-        return f"at least {self.least:g}" if self.most == math.inf else f"from {self.least:g} to {self.most:g}"
-
 
 def to_plain(value: Any) -> Any:
-    """Give a dataclass, or whatever it holds, as JSON has it; fields whose metadata say ``kept=False`` stay out."""
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return {part.name: to_plain(getattr(value, part.name)) for part in _kept(kind)}
+    """Give a dataclass, or whatever it holds, as JSON has it; what is neither number, text nor collection as its text.
+
+    A field whose metadata say ``kept=False`` stays out, and one that says ``may_lack=True`` where it is None.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        kept = {part: getattr(value, part.name) for part in _kept(type(value))}
+        return {part.name: to_plain(own) for part, own in kept.items() if own is not None or not _may_lack(part)}
     if isinstance(value, Enum):
         return value.value
     if hasattr(value, "to_text"):
@@ -51,7 +49,9 @@ def to_plain(value: Any) -> Any:
         return [to_plain(part) for part in value]
     if isinstance(value, set | frozenset):
         return sorted(to_plain(part) for part in value)
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return to_plain(value.tolist())
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def from_plain(kind: Any, value: Any, name: str = "value") -> Any:
@@ -78,7 +78,8 @@ def from_plain(kind: Any, value: Any, name: str = "value") -> Any:
     if read is not None:
         return read(arguments, value, name)
     if is_dataclass(kind):
-        return _dataclass(kind, value, name)
+        made: Any = kind
+        return made(**fields_from_plain(kind, value, name))
     if hasattr(kind, "from_text"):
         return _made(kind.from_text, value, name, "text")
     if issubclass(kind, Enum):
@@ -97,14 +98,16 @@ def _single(kind: type, value: Any, name: str) -> Any:
     return _matching(type(value) is kind, value, name, words.get(kind, kind.__name__))
 
 
-def _dataclass(kind: Any, value: Any, name: str) -> Any:
-    kept = {part.name: part for part in _kept(kind)}
+def fields_from_plain(kind: Any, value: Any, name: str) -> dict[str, Any]:
+    """Read back the kept fields of a dataclass, for one that is made with more than these."""
     _matching(isinstance(value, Mapping), value, name, "an object")
-    for field in kept:
-        if field not in value:
-            raise BrokenError(f"The {field} of {name} is missing. Expected what was written. Received {_short(value)}.")
-    hints = _hints(kind)
-    return kind(**{field: from_plain(hints[field], value[field], f"{name}.{field}") for field in kept})
+    hints, found = _hints(kind), {}
+    for part in _kept(kind):
+        if part.name in value:
+            found[part.name] = from_plain(hints[part.name], value[part.name], f"{name}.{part.name}")
+        elif not _may_lack(part):
+            raise BrokenError(f"The {name}.{part.name} is missing. Expected what was written. Received nothing.")
+    return found
 
 
 def _list(arguments: tuple[Any, ...], value: Any, name: str) -> list[Any]:
@@ -140,10 +143,12 @@ _CONTAINERS: dict[Any, Callable[[tuple[Any, ...], Any, str], Any]] = {
 }
 
 
-def _within(value: T, limits: Within, name: str) -> T:
+def _within(value: T, limits: tuple[float, float], name: str) -> T:
+    least, most = limits
     size: Any = len(value) if hasattr(value, "__len__") else value
-    of = "a length" if hasattr(value, "__len__") else "a number"
-    return _matching(value is None or limits.least <= size <= limits.most, value, name, f"{of} {limits}")
+    expected = "a length of " if hasattr(value, "__len__") else "a number of "
+    expected += f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+    return _matching(value is None or least <= size <= most, value, name, expected)
 
 
 def _made(make: Callable[[Any], T], value: Any, name: str, expected: str) -> T:
@@ -174,3 +179,7 @@ def _hints(kind: type) -> dict[str, Any]:
 @cache
 def _kept(kind: Any) -> tuple[Any, ...]:
     return tuple(part for part in fields(kind) if part.metadata.get("kept", True))
+
+
+def _may_lack(part: Any) -> bool:
+    return bool(part.metadata.get("may_lack", False))

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePosixPath as Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -56,6 +57,7 @@ class Whole:
     anything: Any
     is_so: bool
     short: Annotated[list[int], Within(1, 3)]
+    late: Part | None = field(default=None, metadata={"may_lack": True})
     own: object = field(default=None, metadata={"kept": False})
 
 
@@ -90,6 +92,7 @@ def test_what_was_written_is_read_back_through_json_but_for_what_is_not_kept():
     assert back == expected
     assert type(back.parts["W1"].places) is tuple
     assert to_plain(whole())["notes"] == ["a", "b"]
+    assert to_plain([np.float32(0.5), Path("a") / "b", 1 + 2j]) == [0.5, "a/b", "(1+2j)"]
     assert to_plain({"a": np.float32(0.5), "b": np.arange(3)}) == {"a": 0.5, "b": [0, 1, 2]}
 
 
@@ -101,9 +104,9 @@ def test_words_stand_for_numbers_that_json_has_none_for():
 
 
 WRONG = [
-    ("count", 10, "a number from 0 to 9"),
-    ("count", -1, "a number from 0 to 9"),
-    ("count", 10**400, "a number from 0 to 9"),
+    ("count", 10, "a number of 0 to 9"),
+    ("count", -1, "a number of 0 to 9"),
+    ("count", 10**400, "a number of 0 to 9"),
     ("count", 5.0, "an integer"),
     ("count", True, "an integer"),
     ("count", None, "an integer"),
@@ -123,8 +126,8 @@ WRONG = [
     ("tally", "xy", "text"),
     ("tally", 3, "text"),
     ("is_so", 1, "true or false"),
-    ("short", [], "a length from 1 to 3"),
-    ("short", [1] * 5, "a length from 1 to 3"),
+    ("short", [], "a length of 1 to 3"),
+    ("short", [1] * 5, "a length of 1 to 3"),
 ]
 
 
@@ -141,7 +144,7 @@ def test_a_field_that_is_something_else_is_refused_by_its_name(name, value, expe
 def test_a_field_that_is_missing_is_named(name):
     data = through_json(whole())
     del data[name]
-    with pytest.raises(BrokenError, match=f"The {name} of value is missing"):
+    with pytest.raises(BrokenError, match=f"The value.{name} is missing"):
         from_plain(Whole, data)
 
 
@@ -150,3 +153,11 @@ def test_the_place_of_a_wrong_field_is_told_down_to_the_entry():
     data["parts"]["W1"]["largest"][1] = "seven"
     with pytest.raises(BrokenError, match=r"The value.parts.W1.largest\[1\] is broken. Expected an integer"):
         from_plain(Whole, data)
+
+
+def test_a_field_that_came_later_may_be_missing_and_is_left_out_where_there_is_none():
+    assert "late" not in to_plain(whole())
+    data = through_json(whole()) | {"late": {"name": "b", "places": []}}
+    assert from_plain(Whole, data).late == Part("b", ())
+    with pytest.raises(BrokenError, match=r"The value.late.name is broken"):
+        from_plain(Whole, data | {"late": {"name": 3, "places": []}})
