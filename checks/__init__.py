@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from checks.check import GradientCheckError, assert_gradients, check_gradients
 from checks.measure.difference import relative_difference
 from checks.measure.slopes import numerical_gradient
-from checks.report.report import GradientReport, TensorReport
+from checks.report.findings import TensorReport
+from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 
 if TYPE_CHECKING:

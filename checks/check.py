@@ -1,10 +1,9 @@
 """check_gradients: the front door of the library. It compares anybody's gradient with its loss."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -12,14 +11,15 @@ from checks.explain.diagnosis import diagnose
 from checks.explain.mistake import Hints
 from checks.judge.directions import check_direction
 from checks.judge.full import check_coordinates
-from checks.judge.passed import PassedReport, PassedTensors
-from checks.judge.unmeasured import not_finite_gradient, not_finite_parameters
-from checks.measure.layout import Array, Layout, Structure
+from checks.judge.unmeasured import not_finite
+from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
-from checks.measure.slopes import STEP
-from checks.options import THRESHOLD, validate_options
+from checks.options import THRESHOLD, Options
 from checks.report.report import GradientReport
 from checks.verdict import Verdict
+
+#: Terms of a loss, by name: each with a function for its own gradient.
+Terms: TypeAlias = Mapping[str, tuple[Loss, Callable[[Any], Structure]]]
 
 
 class GradientCheckError(AssertionError):
@@ -44,7 +44,7 @@ def check_gradients(
     threshold: float = THRESHOLD,
     step: float | None = None,
     rng: np.random.Generator | None = None,
-    terms: Mapping[str, tuple[Loss, Callable[[Any], Structure]]] | None = None,
+    terms: Terms | None = None,
     coordinate_losses: CoordinateLosses | None = None,
     hints: Hints | None = None,
     complex_confirmed: bool = False,
@@ -105,93 +105,59 @@ def check_gradients(
     'PASS'
     """
     started = time.perf_counter()
-    validate_options(coverage, derivative, threshold, step)
+    options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
     if not callable(loss):
         raise TypeError(f"loss is no function. Expected loss(parameters) -> float. Received {type(loss).__name__}.")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
-    layout = Layout(parameters)
-    point = layout.point(parameters)
-    claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
-    gradient = layout.flatten(claimed, "gradients")
-    del claimed  # at ten million parameters every vector counts
-    objective = Objective(loss, layout, point, coordinate_losses, n_jobs)
-    objective.complex_confirmed = complex_confirmed
-    return compare(
-        objective,
-        gradient,
-        started,
-        coverage=coverage,
-        derivative=derivative,
-        threshold=threshold,
-        step=step,
-        rng=rng,
-        terms=terms,
-        hints=lambda: hints or Hints(),
-    )
+    more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
+    objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
+    return compare(objective, options, started, rng=rng, terms=terms, hints=lambda: hints or Hints())
 
 
 def compare(
     objective: Objective,
-    gradient: Array,
+    options: Options,
     started: float,
     *,
-    coverage: str,
-    derivative: str | None,
-    threshold: float,
-    step: float | None,
     rng: np.random.Generator | None = None,
-    terms: Mapping[str, tuple[Loss, Callable[[Any], Structure]]] | None = None,
+    terms: Terms | None = None,
     hints: Callable[[], Hints] = Hints,
 ) -> GradientReport:
     """Do the work of `check_gradients`, which has made vectors of everything and refused what is out of range."""
-    derivative = derivative or ("complex" if coverage == "directions" else "central")
-    threshold, step = float(threshold), STEP if step is None else float(step)
-    objective.gradient = gradient
-    if not _is_finite(objective.point):
-        outcome = not_finite_parameters(objective)
-    elif not _is_finite(gradient):
-        outcome = not_finite_gradient(objective, gradient)
-    elif coverage == "full":
-        outcome = check_coordinates(objective, gradient, threshold, step, derivative)
-    else:
-        direction_rng = np.random.default_rng() if rng is None else rng
-        outcome = check_direction(objective, gradient, threshold, step, derivative, direction_rng)
-    tensors = outcome.tensors
-    if outcome.failing and isinstance(tensors, dict):
-        mistakes = diagnose(outcome.failing, threshold, hints())
-        tensors = tensors | {name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes}
+    judged = not_finite(objective)
+    if judged is None and options.coverage == "full":
+        judged = check_coordinates(objective, options)
+    elif judged is None:
+        judged = check_direction(objective, options, np.random.default_rng() if rng is None else rng)
+    tensors = judged.tensors
+    if judged.failing:
+        mistakes = diagnose(judged.failing, options.threshold, hints())
+        tensors = tensors.with_rows({name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes})
     apart = {}
     if terms:
-        options: dict[str, Any] = {"coverage": coverage, "derivative": derivative, "threshold": threshold, "step": step}
-        options |= {"rng": rng, "n_jobs": objective.n_jobs}
         point = objective.layout.unflatten(objective.point.copy())
-        apart = {name: _check_term(*term, point, **options) for name, term in terms.items()}
-    kind: Any = PassedReport if isinstance(tensors, PassedTensors) and not apart else GradientReport
-    report: GradientReport = kind(
-        difference=outcome.difference,
-        plain_difference=outcome.plain_difference,
-        threshold=threshold,
+        more: dict[str, Any] = {**vars(options), "rng": rng, "n_jobs": objective.n_jobs}
+        apart = {name: _check_term(*term, point, **more) for name, term in terms.items()}
+    refusal = objective.complex_refusal
+    refused = () if refusal is None else (f"no complex step: {refusal}; central differences decided",)
+    return GradientReport(
+        difference=judged.difference,
+        plain_difference=judged.plain_difference,
+        threshold=options.threshold,
         tensors=tensors,
-        coverage=coverage,
-        derivative=derivative,
+        coverage=options.coverage,
+        derivative=options.derivative,
         loss=objective.last,
-        step=step,
+        step=options.step,
         evaluations=objective.evaluations,
         seconds=time.perf_counter() - started,
         terms=apart,
-        notes=_notes(objective),
-        complex_confirmed=objective.complex_confirmed and objective.complex_refusal is None,
+        notes=(*objective.notes, *refused),
+        complex_confirmed=objective.complex_confirmed and refusal is None,
     )
-    return report
-
-
-def _is_finite(vector: Array) -> bool:
-    """Say whether all entries are finite: then their squares usually add up to a number, which is quicker to tell."""
-    squares = np.vdot(vector, vector)  # which does not warn where they overflow
-    return math.isfinite(squares) or bool(np.isfinite(vector).all())
 
 
 def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:
@@ -232,11 +198,3 @@ def _check_term(
     spoken_of: Any = gradients(with_rest({}))
     own = {name: value for name, value in parameters.items() if name in spoken_of or f"d{name}" in spoken_of}
     return check_gradients(lambda part: loss(with_rest(part)), lambda part: gradients(with_rest(part)), own, **options)
-
-
-def _notes(objective: Objective) -> tuple[str, ...]:
-    refusal = objective.complex_refusal
-    return (
-        *objective.notes,
-        *([f"no complex step: {refusal}; central differences decided"] if refusal else []),
-    )

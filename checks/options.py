@@ -1,32 +1,48 @@
 """The options that every check takes: their defaults and their ranges."""
 
 import math
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from checks.measure.slopes import STEP
+#: The classic one: below it, the exercise calls a gradient right.
+THRESHOLD = 1e-7
+#: Near eps**(1/3) = 6.1e-6, where rounding (like eps/h) and truncation (like h²) of a central difference meet.
+STEP = 1e-5
+#: Far below what moves a float64, and far from where arithmetic loses its digits.
+SMALLEST_STEP = 1e-100
 
-SMALLEST_STEP = 1e-100  # far below what moves a float64, and far from where arithmetic loses its digits
-THRESHOLD = 1e-7  # the classic one: below it, the exercise calls a gradient right
+CHOICES = {"coverage": ("full", "directions"), "derivative": ("central", "complex")}
 
 
-def validate_options(coverage: str, derivative: str | None, threshold: float, step: float | None) -> None:
-    """Refuse options out of range.
+@dataclass(frozen=True)
+class Options:
+    """How a check is made, as `check_gradients` says; what is None becomes the default. Out of range: ValueError."""
 
-    Raises
-    ------
-    ValueError
-        With what was expected and what was received.
-    """
-    if not isinstance(coverage, str) or coverage not in ("full", "directions"):
-        raise ValueError(f"coverage is unknown. Expected 'full' or 'directions'. Received {coverage!r}.")
-    if derivative is not None and (not isinstance(derivative, str) or derivative not in ("central", "complex")):
-        raise ValueError(f"derivative is unknown. Expected 'central' or 'complex'. Received {derivative!r}.")
-    step = STEP if step is None else step
-    for name, value, most in (("threshold", threshold, 1.0), ("step", step, math.inf)):
-        number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-        if not number or not 0.0 < value < most:  # a relative difference is never above 1
-            below = f" and < {most:g}" if most < math.inf else ""
-            raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
-    if step < SMALLEST_STEP:
-        raise ValueError(f"step is too small to divide by. Expected at least {SMALLEST_STEP:g}. Received {step!r}.")
+    coverage: str = "full"
+    derivative: str = cast(str, None)  # filled in, as below
+    threshold: float = THRESHOLD
+    step: float = cast(float, None)
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, and fill in the defaults."""
+        for name, choices in CHOICES.items():
+            if self.derivative is None and name == "derivative":  # the coverage is known to be one of its own by now
+                object.__setattr__(self, name, "complex" if self.coverage == "directions" else "central")
+            choice = getattr(self, name)
+            if not isinstance(choice, str) or choice not in choices:
+                expected = " or ".join(map(repr, choices))
+                raise ValueError(f"{name} is unknown. Expected {expected}. Received {choice!r}.")
+        if self.step is None:
+            object.__setattr__(self, "step", STEP)
+        for name, most in (("threshold", 1.0), ("step", math.inf)):  # a relative difference is never above 1
+            value = getattr(self, name)
+            number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+            if not number or not 0.0 < value < most:
+                below = f" and < {most:g}" if most < math.inf else ""
+                raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
+            object.__setattr__(self, name, float(value))
+        if self.step < SMALLEST_STEP:
+            expected = f"at least {SMALLEST_STEP:g}"
+            raise ValueError(f"step is too small to divide by. Expected {expected}. Received {self.step!r}.")

@@ -4,34 +4,21 @@ import math
 import re
 from collections.abc import Sequence
 
-from checks.explain.mistake import Hints, Kind, Measured, Mistake
+from checks.explain.entries import Suspect
+from checks.explain.mistake import Hints, Kind, Mistake
 from checks.explain.signatures import EXPLAINED, gradient_of, signature
 
 
-def diagnose(failing: list[Measured], threshold: float, hints: Hints) -> dict[str, Mistake]:
-    """Say what kind of mistake each failing tensor shows.
-
-    Parameters
-    ----------
-    failing : list of Measured
-        The failing tensors in the order of backprop, output first.
-    threshold : float
-        Threshold of the check.
-    hints : Hints
-        What else is known.
-
-    Returns
-    -------
-    dict of str to Mistake
-    """
-    names = [measured.name for measured in failing]
-    signatures = {measured.name: signature(measured, threshold, hints) for measured in failing}
-    for measured in failing:
+def diagnose(failing: list[Suspect], threshold: float, hints: Hints) -> dict[str, Mistake]:
+    """Say what kind of mistake each failing tensor shows; they come in the order of backprop, output first."""
+    names = [suspect.name for suspect in failing]
+    signatures = {suspect.name: signature(suspect, threshold, hints) for suspect in failing}
+    for suspect in failing:
         # One entry is always some multiple of another: that means something only if the layer's other tensors agree.
-        own, others = signatures[measured.name], [signatures[name] for name in partners(measured.name, names)]
+        own, others = signatures[suspect.name], [signatures[name] for name in partners(suspect.name, names)]
         alone = not any(other is not None and own is not None and _same_factor(own, other) for other in others)
-        if measured.gradient.size == 1 and others and alone:
-            signatures[measured.name] = None
+        if suspect.gradient.size == 1 and others and alone:
+            signatures[suspect.name] = None
     explained = None
     if names and signatures[names[0]] is None and hints.explain is not None:
         explained = hints.explain(names)

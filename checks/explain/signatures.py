@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from checks.explain.mistake import Hints, Kind, Measured, Mistake
+from checks.explain.entries import Suspect
+from checks.explain.mistake import Hints, Kind, Mistake
 from checks.measure.layout import SINGLE, Array
 
 #: An error is explained when what is left of it is below this share (or below the bounds of the measurement).
@@ -15,49 +16,49 @@ BLURRED = 0.1
 FEW = 0.2
 
 
-def signature(measured: Measured, threshold: float, hints: Hints) -> Mistake | None:
+def signature(suspect: Suspect, threshold: float, hints: Hints) -> Mistake | None:
     """Match one tensor against the signatures, the most specific first; None if none matches."""
-    name, known = measured.name, measured.known
-    if not np.isfinite(measured.gradient).all():
-        count = int((~np.isfinite(measured.gradient)).sum())
+    name, known = suspect.name, suspect.known
+    if not np.isfinite(suspect.gradient).all():
+        count = int((~np.isfinite(suspect.gradient)).sum())
         return Mistake(Kind.NOT_FINITE, f"{name}: backprop gives NaN or infinity in {count} entries.")
-    if not measured.gradient.any():
+    if not suspect.gradient.any():
         sentence = f"{name}: backprop gives zero in every entry. "
         sentence += f"Never computed: look for the line that sets {gradient_of(name)}."
         return Mistake(Kind.NEVER_COMPUTED, sentence, 0.0)
     if not known.any():
         return None
-    wrong = measured.wrong(threshold)
+    wrong = suspect.wrong(threshold)
     for match in (_one_entry, _scaled, _regulariser, _scaled_beside_regulariser, _misplaced, _some_entries):
-        mistake = match(measured, wrong, hints)
+        mistake = match(suspect, wrong, hints)
         if mistake is not None:
             return mistake
     return None
 
 
-def _one_entry(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
-    blurred = np.linalg.norm(measured.bounds[measured.known]) > BLURRED * np.abs(measured.error).max()
-    if measured.gradient.size == 1 or not (measured.alone or (wrong.sum() == 1 and not blurred)):
+def _one_entry(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
+    blurred = np.linalg.norm(suspect.bounds[suspect.known]) > BLURRED * np.abs(suspect.error).max()
+    if suspect.gradient.size == 1 or not (suspect.alone or (wrong.sum() == 1 and not blurred)):
         return None
-    where = measured.known if measured.alone else wrong
+    where = suspect.known if suspect.alone else wrong
     index = tuple(int(i[0]) for i in np.nonzero(where))
-    value, numerical = float(measured.gradient[index]), float(measured.numerical[index])
+    value, numerical = float(suspect.gradient[index]), float(suspect.numerical[index])
     digits = 8 if numerical and abs(value / numerical - 1.0) < 1e-2 else 4
     times = f"{value / numerical:.{digits}g} × the numerical gradient" if numerical else f"{value:.3g} instead of 0"
-    place = f"{measured.name}[{', '.join(map(str, index))}]"
-    rest = f"the other {measured.gradient.size - 1} entries agree"
+    place = f"{suspect.name}[{', '.join(map(str, index))}]"
+    rest = f"the other {suspect.gradient.size - 1} entries agree"
     return Mistake(Kind.ONE_ENTRY, f"{place}: backprop is {times}; {rest}. Look for an index or a special case.")
 
 
-def _scaled(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
-    fit = _fit(measured, [measured.numerical])
+def _scaled(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
+    fit = _fit(suspect, [suspect.numerical])
     if fit is None:
         return None
     factor = float(1.0 + fit[0])
     # One number is always some multiple of another; only a factor that somebody would write down means anything.
-    if measured.gradient.size == 1 and not any(_is_written(factor / known) for known in (1.0, *hints.factors)):
+    if suspect.gradient.size == 1 and not any(_is_written(factor / known) for known in (1.0, *hints.factors)):
         return None
-    return _scaling(measured.name, factor, int(measured.known.sum()), hints)
+    return _scaling(suspect.name, factor, int(suspect.known.sum()), hints)
 
 
 def _is_written(factor: float) -> bool:
@@ -85,11 +86,11 @@ def _scaling(name: str, factor: float, count: int, hints: Hints, of: str = "the 
     return Mistake(Kind.SCALED, f"{seen} {meaning}: look at the line that computes {gradient_of(name)}.", factor)
 
 
-def _regulariser(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
-    fit = _fit(measured, [measured.parameter])
-    if fit is None or measured.known.sum() < 2:
+def _regulariser(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
+    fit = _fit(suspect, [suspect.parameter])
+    if fit is None or suspect.known.sum() < 2:
         return None
-    name, strength = measured.name, float(fit[0])
+    name, strength = suspect.name, float(fit[0])
     what = "has too much" if strength > 0 else "lacks"
     sentence = (
         f"{name}: backprop {what} {abs(strength):.4g} × {name} in every entry. "
@@ -98,41 +99,41 @@ def _regulariser(measured: Measured, wrong: Array, hints: Hints) -> Mistake | No
     return Mistake(Kind.REGULARISER, sentence)
 
 
-def _scaled_beside_regulariser(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
+def _scaled_beside_regulariser(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
     """Match a scaled data gradient beside a right regulariser: ``error = a·(numerical - λ·parameter)``."""
-    fit = _fit(measured, [measured.numerical, measured.parameter])
-    if fit is None or measured.known.sum() < 3:
+    fit = _fit(suspect, [suspect.numerical, suspect.parameter])
+    if fit is None or suspect.known.sum() < 3:
         return None
-    count = int(measured.known.sum())
-    return _scaling(measured.name, 1.0 + fit[0], count, hints, "the gradient without the regulariser")
+    count = int(suspect.known.sum())
+    return _scaling(suspect.name, 1.0 + fit[0], count, hints, "the gradient without the regulariser")
 
 
-def _misplaced(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
+def _misplaced(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
     """Match the right numbers in the wrong places; a regulariser stays in its place."""
-    numerical, name, shape = measured.numerical, measured.name, measured.gradient.shape
-    if not measured.known.all() or measured.gradient.ndim != 2 or min(shape) < 2:
+    numerical, name, shape = suspect.numerical, suspect.name, suspect.gradient.shape
+    if not suspect.known.all() or suspect.gradient.ndim != 2 or min(shape) < 2:
         return None
     layouts: list[tuple[str, Callable[[Array], Array]]] = [("transposed", np.transpose)] if shape[0] == shape[1] else []
     layouts.append((f"reshaped where {gradient_of(name)}.T was meant", lambda m: np.reshape(m.T, shape)))
     for what, move in layouts:
-        moved = measured.error - (move(numerical) - numerical)
-        if _fit(measured, [move(measured.parameter) - measured.parameter], moved) is not None:
+        moved = suspect.error - (move(numerical) - numerical)
+        if _fit(suspect, [move(suspect.parameter) - suspect.parameter], moved) is not None:
             return Mistake(
                 Kind.TRANSPOSED, f"{name}: backprop is {what}: look at the product that gives {gradient_of(name)}."
             )
-    if np.allclose(np.sort(measured.gradient.ravel()), np.sort(numerical.ravel()), rtol=1e-6, atol=0.0):
+    if np.allclose(np.sort(suspect.gradient.ravel()), np.sort(numerical.ravel()), rtol=1e-6, atol=0.0):
         return Mistake(Kind.MISPLACED, f"{name}: backprop has the right numbers in the wrong places.")
     return None
 
 
-def _some_entries(measured: Measured, wrong: Array, hints: Hints) -> Mistake | None:
-    name, count, known = measured.name, int(wrong.sum()), int(measured.known.sum())
-    if count == 0 or known < measured.gradient.size:
+def _some_entries(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
+    name, count, known = suspect.name, int(wrong.sum()), int(suspect.known.sum())
+    if count == 0 or known < suspect.gradient.size:
         return None
     for axis, word in enumerate(("row", "column") if wrong.ndim == 2 and min(wrong.shape) > 1 else ()):
         lines = np.unique(np.nonzero(wrong)[axis])
         if len(lines) == 1 and wrong.shape[axis] > 1:
-            zero = " and zero there" if not measured.gradient[wrong].any() else ""
+            zero = " and zero there" if not suspect.gradient[wrong].any() else ""
             sentence = f"{name}: backprop is wrong in {word} {lines[0]} only{zero} ({count} of {known} entries)."
             return Mistake(Kind.ONE_UNIT, f"{sentence} One unit: look for a loop or a slice that misses it.")
     if count <= FEW * known:
@@ -142,15 +143,15 @@ def _some_entries(measured: Measured, wrong: Array, hints: Hints) -> Mistake | N
     return None
 
 
-def _fit(measured: Measured, basis: list[Array], target: Array | None = None) -> Array | None:
+def _fit(suspect: Suspect, basis: list[Array], target: Array | None = None) -> Array | None:
     """Fit the error by a combination of arrays; the coefficients, or None if it does not explain the error."""
-    known = measured.known
-    error = (measured.error if target is None else target)[known]
+    known = suspect.known
+    error = (suspect.error if target is None else target)[known]
     columns = np.stack([part[known] for part in basis], axis=1)
-    size = np.linalg.norm(measured.error[known])
-    allowed = EXPLAINED * size + 4.0 * np.linalg.norm(measured.bounds[known])
+    size = np.linalg.norm(suspect.error[known])
+    allowed = EXPLAINED * size + 4.0 * np.linalg.norm(suspect.bounds[known])
     lengths = np.linalg.norm(columns, axis=0)
-    if not lengths.all() or 4.0 * np.linalg.norm(measured.bounds[known]) > 0.1 * size:
+    if not lengths.all() or 4.0 * np.linalg.norm(suspect.bounds[known]) > 0.1 * size:
         return None if target is None or np.linalg.norm(error) > allowed else np.zeros(len(basis))
     coefficients = np.linalg.lstsq(columns / lengths, error, rcond=None)[0] / lengths
     left = float(np.linalg.norm(error - columns @ coefficients))

@@ -12,7 +12,6 @@ import numpy as np
 from checks.judge.ladder import CERTAIN, Finding, between, climb
 from checks.judge.power import random_direction
 from checks.measure.layout import Array
-from checks.measure.noise import floor
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import Slope, central_slope, complex_noise, complex_slope, one_sided_slopes, slopes_around
 from checks.verdict import Cause
@@ -28,24 +27,10 @@ BESIDE = 1e-7
 
 
 def examine(objective: Objective, direction: Array, claimed: float, tolerance: float, step: float) -> Finding:
-    """Examine one slope along one direction.
+    """Examine one slope along one direction, whose length is part of the slope.
 
-    Parameters
-    ----------
-    objective : Objective
-        The loss.
-    direction : ndarray of shape (n_parameters,)
-        The direction; its length is part of the slope.
-    claimed : float
-        What the gradient says the slope is: ``gradient · direction``.
-    tolerance : float
-        How far the two may lie apart, in the units of the slope.
-    step : float
-        The base step, in units of ``max(1, |theta|)``; `checks.judge.ladder` says how far the ladder reaches from it.
-
-    Returns
-    -------
-    Finding
+    ``claimed`` is what the gradient says it is, ``tolerance`` how far the two may lie apart, ``step`` the base step in
+    units of ``max(1, |theta|)``.
     """
     # A step goes equally far for every direction, whatever its length, in units of max(1, |theta|).
     length = objective.length(direction)
@@ -55,7 +40,7 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
     if exact is not None:
         with contextlib.suppress(ComplexRefusedError):  # found out on the way; the objective keeps the reason
             finding = _with_complex_step(objective, direction, claimed, tolerance, step / length, by_ladder, exact)
-    hidden = length * floor(objective)
+    hidden = length * objective.floor()
     if finding.cause is Cause.WRONG and abs(claimed - finding.value) <= hidden:
         evidence = (
             f"the mismatch of {abs(claimed - finding.value):.1g} is no more than what the rounding of a gradient's own "
@@ -94,11 +79,11 @@ def confirm_complex(objective: Objective, step: float) -> bool:
                 direction[place] = beside.scale(name) * units
                 length = math.sqrt(units @ units)
                 refusal = _not_analytic(beside, direction, name, step / length) if length > 0.0 else None
-                objective.complex_refusal = objective.complex_refusal or refusal
+                if refusal is not None:
+                    objective.refuse_complex(refusal)
         except ComplexRefusedError as refused:
-            objective.complex_refusal = str(refused)
-        objective.evaluations += beside.evaluations
-        objective.complex_confirmed = objective.complex_refusal is None
+            objective.refuse_complex(str(refused))
+        objective.confirm_complex()
     return objective.complex_refusal is None
 
 
@@ -133,7 +118,7 @@ def _with_complex_step(
     agrees = mismatch <= tolerance + exact.bound
     confirmed = abs(claimed - by_ladder.value) <= tolerance + CERTAIN * by_ladder.bound
     if apart and (by_ladder.cause is Cause.WRONG if agrees else confirmed):
-        objective.complex_refusal = (
+        objective.refuse_complex(
             f"the complex step reads {exact.value:.6g} where central differences read {by_ladder.value:.6g} "
             "at every step: an operation of the forward is not analytic"
         )

@@ -1,17 +1,19 @@
 """Full coverage: the N-dimensional check, every coordinate of every tensor."""
 
+import math
+
 import numpy as np
 
-from checks.explain.mistake import Measured
+from checks.explain.entries import Entries, Suspect
 from checks.judge.examine import confirm_complex, examine
 from checks.judge.ladder import Finding
-from checks.judge.unmeasured import Outcome, blank, not_deterministic, not_finite_loss
+from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
 from checks.measure.difference import relative_difference
 from checks.measure.layout import Array
-from checks.measure.noise import repeats
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import central_sweep, complex_sweep
-from checks.report.report import Entries, TensorReport
+from checks.options import Options
+from checks.report.findings import TensorReport, Tensors
 from checks.verdict import Cause, Verdict
 
 #: Coordinates of one tensor that are examined one by one before the rest is left UNDECIDED.
@@ -22,93 +24,50 @@ ROUNDING_STREAK = 8
 KINKS_AT_MOST = 0.1
 
 
-def check_coordinates(objective: Objective, gradient: Array, threshold: float, step: float, derivative: str) -> Outcome:
-    """Check every coordinate of every tensor: the N-dimensional check.
-
-    Parameters
-    ----------
-    objective : Objective
-        The loss at a point.
-    gradient : ndarray of shape (n_parameters,)
-        The gradient under test, finite.
-    threshold : float
-        Largest relative difference that passes.
-    step : float
-        Base step of central differences, in units of ``max(1, |theta|)``.
-    derivative : {"central", "complex"}
-        How slopes are measured first.
-
-    Returns
-    -------
-    Outcome
-    """
+def check_coordinates(objective: Objective, options: Options) -> Judged:
+    """Check every coordinate of every tensor: the N-dimensional check."""
     if not np.isfinite(objective.value):
         return not_finite_loss(objective)
-    checks = [
-        TensorCheck(objective, name, gradient[place], measure(objective, name, step, derivative), threshold, step)
-        for name, place in objective.layout.slices.items()
-    ]
-    plain = relative_difference(gradient, [check.numerical for check in checks])
-    if not all(check.agrees for check in checks) and not repeats(objective):
+    checks = [TensorCheck(objective, name, options) for name in objective.layout.slices]
+    plain = relative_difference(objective.gradient, [check.numerical for check in checks])
+    if not all(check.agrees for check in checks) and not objective.repeats():
         return not_deterministic(objective)
-    tensors = {check.name: check.run() for check in checks}
-    return Outcome(
+    tensors = Tensors.of(check.run() for check in checks)
+    return Judged(
         tensors,
         difference=relative_difference(
             [check.gradient[~check.aside] for check in checks],
             [check.numerical[~check.aside] for check in checks],
         ),
         plain_difference=plain,
-        failing=[c.measured() for c in reversed(checks) if tensors[c.name].verdict is Verdict.FAIL],
+        failing=[check.suspect() for check in reversed(checks) if tensors[check.name].verdict is Verdict.FAIL],
     )
 
 
-def measure(objective: Objective, name: str, step: float, derivative: str) -> tuple[Array, Array]:
+def measure(objective: Objective, name: str, options: Options) -> tuple[Array, Array]:
     """Measure the slope along every coordinate of a tensor, with rounding bounds."""
-    if derivative == "complex" and confirm_complex(objective, step):
+    if options.derivative == "complex" and confirm_complex(objective, options.step):
         try:
             return complex_sweep(objective, name)
         except ComplexRefusedError:
             pass  # the objective keeps the reason, and the report prints it
-    return central_sweep(objective, name, step)
+    return central_sweep(objective, name, options.step)
 
 
 class TensorCheck:
     """The full check of one tensor: measured, and where it does not agree at once, examined.
 
-    Parameters
-    ----------
-    objective : Objective
-        The loss.
-    name : str
-        The tensor.
-    gradient : ndarray of shape (n_coordinates,)
-        The gradient under test.
-    numerical, bounds : ndarray of shape (n_coordinates,)
-        The measured slopes and the bounds on their rounding; refined in place.
-    threshold : float
-        Largest relative difference that passes.
-    step : float
-        Base step of central differences.
+    ``numerical`` and ``bounds``, the measured slopes and the bounds on their rounding, are refined in place.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        name: str,
-        gradient: Array,
-        measured: tuple[Array, Array],
-        threshold: float,
-        step: float,
-    ) -> None:
+    def __init__(self, objective: Objective, name: str, options: Options) -> None:
         self.objective = objective
         self.name = name
-        self.gradient = gradient
-        self.numerical, self.bounds = measured
-        self.threshold = threshold
-        self.step = step
-        self.aside = np.zeros(gradient.size, dtype=bool)
-        self.examined = np.zeros(gradient.size, dtype=bool)
+        self.options = options
+        self.gradient = objective.gradient[objective.layout.slices[name]]
+        self.numerical, self.bounds = measure(objective, name, options)
+        self.aside = np.zeros(self.gradient.size, dtype=bool)
+        self.examined = np.zeros(self.gradient.size, dtype=bool)
         self.findings: list[Finding] = []
 
     @property
@@ -121,7 +80,8 @@ class TensorCheck:
     def tolerance(self) -> float:
         """How large the norm of `error` may be: the threshold in the units of the gradient."""
         kept = ~self.aside & np.isfinite(self.numerical)
-        return self.threshold * float(np.linalg.norm(self.gradient[kept]) + np.linalg.norm(self.numerical[kept]))
+        norms = np.linalg.norm(self.gradient[kept]) + np.linalg.norm(self.numerical[kept])
+        return self.options.threshold * float(norms)
 
     @property
     def agrees(self) -> bool:
@@ -138,7 +98,8 @@ class TensorCheck:
                 return self._undecided()
             finding = self._examine(worst)
             if finding.cause is Cause.WRONG:
-                return self._failed(worst, finding)
+                self._measure_again(finding)
+                return self._report(Verdict.FAIL, Cause.WRONG, finding.evidence, worst)
             if not refined:
                 self._measure_again(finding)
                 refined = True
@@ -149,16 +110,14 @@ class TensorCheck:
             return self._report(Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
         return self._report(Verdict.PASS, Cause.AGREES, self.findings[0].evidence if self.findings else "")
 
-    def measured(self) -> Measured:
+    def suspect(self) -> Suspect:
         """Give what was measured, for a diagnosis."""
-        layout = self.objective.layout
-        return Measured(
-            self.name,
-            self.gradient.reshape(layout.shapes[self.name]),
-            layout.tensor(self.objective.point, self.name),
-            np.where(self.aside, np.nan, self.numerical).reshape(layout.shapes[self.name]),
-            self.bounds.reshape(layout.shapes[self.name]),
-        )
+        parameter = self.objective.layout.tensor(self.objective.point, self.name)
+        return Suspect(**vars(self._entries()), name=self.name, parameter=parameter)
+
+    def _entries(self) -> Entries:
+        shape = self.objective.layout.shapes[self.name]
+        return Entries(*(a.reshape(shape) for a in (self.gradient, self.numerical, self.bounds, self.aside)))
 
     def _is_hopeless(self) -> bool:
         """Whether further coordinates would tell nothing new: too many, or one rounding after the other."""
@@ -169,7 +128,7 @@ class TensorCheck:
         direction = np.zeros(self.objective.layout.size)
         direction[self.objective.layout.slices[self.name].start + position] = 1.0
         share = self.tolerance / np.sqrt(self.gradient.size)
-        finding = examine(self.objective, direction, float(self.gradient[position]), share, self.step)
+        finding = examine(self.objective, direction, float(self.gradient[position]), share, self.options.step)
         self.findings.append(finding)
         self.examined[position] = True
         if finding.cause is Cause.KINK:
@@ -184,7 +143,7 @@ class TensorCheck:
         try:
             if self.objective.complex_confirmed:
                 again = complex_sweep(self.objective, self.name)
-            elif finding.cause is Cause.AGREES and finding.step != self.step:
+            elif finding.cause is Cause.AGREES and finding.step != self.options.step:
                 again = central_sweep(self.objective, self.name, finding.step)
             else:
                 return
@@ -192,10 +151,6 @@ class TensorCheck:
             return
         todo = ~self.examined
         self.numerical[todo], self.bounds[todo] = again[0][todo], again[1][todo]
-
-    def _failed(self, worst: int, finding: Finding) -> TensorReport:
-        self._measure_again(finding)
-        return self._report(Verdict.FAIL, Cause.WRONG, finding.evidence, worst)
 
     def _undecided(self) -> TensorReport:
         causes = [f.cause for f in self.findings if f.cause not in (Cause.AGREES, Cause.WRONG)]
@@ -207,15 +162,15 @@ class TensorCheck:
 
     def _report(self, verdict: Verdict, cause: Cause, evidence: str, worst: int | None = None) -> TensorReport:
         if self.gradient.size == 0:
-            return blank(self.objective, self.name, Verdict.PASS, "it has no entries", cause=Cause.AGREES)
+            return empty(self.objective, self.name)
         if worst is None:
             worst = int(np.argmax(np.abs(self.error)))
-        kept, shape = ~self.aside, self.objective.layout.shapes[self.name]
+        kept = ~self.aside
         norm = float(np.linalg.norm(self.gradient))
         leeway = float(np.linalg.norm(self.error) + np.linalg.norm(self.bounds[kept]))
         return TensorReport(
             name=self.name,
-            shape=shape,
+            shape=self.objective.layout.shapes[self.name],
             verdict=verdict,
             cause=cause,
             difference=relative_difference(self.gradient[kept], self.numerical[kept]),
@@ -225,7 +180,7 @@ class TensorCheck:
             numerical=float(self.numerical[worst]),
             kinks=int(self.aside.sum()),
             untouched=int(np.sum((self.gradient == 0.0) & (self.numerical == 0.0))),
-            excluded=leeway / norm if norm > 0.0 else float("inf"),
+            excluded=leeway / norm if norm > 0.0 else math.inf,
             evidence=evidence,
-            entries=Entries(*(values.reshape(shape) for values in (self.gradient, self.numerical, self.aside))),
+            entries=self._entries(),
         )

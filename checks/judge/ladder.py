@@ -11,7 +11,6 @@ from itertools import pairwise
 import numpy as np
 
 from checks.measure.layout import Array
-from checks.measure.noise import noise
 from checks.measure.objective import Objective
 from checks.measure.slopes import Slope, central_slope, slopes_around
 from checks.verdict import Cause
@@ -104,7 +103,7 @@ def ladder(objective: Objective, direction: Array, step: float, factors: Iterabl
     rungs = []
     for h in filter(None, (factor * step for factor in factors)):
         plus, minus = objective.along(direction, h), objective.along(direction, -h)
-        rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, noise(objective) / h)
+        rung = Rung(h, (objective.value - minus) / h, (plus - objective.value) / h, objective.noise / h)
         if np.isfinite(rung.central):
             rungs.append(rung)
     return rungs

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from checks.explain.mistake import Measured
-from checks.judge.full import TensorCheck, measure
+from checks.explain.entries import Suspect
+from checks.judge.full import TensorCheck
 from checks.judge.ladder import CERTAIN
 from checks.measure.layout import Array
 from checks.measure.objective import Objective
 from checks.measure.slopes import Reading
-from checks.report.report import TensorReport
+from checks.options import Options
+from checks.report.findings import TensorReport
 from checks.verdict import Verdict
 
 #: Largest tensor that is measured entry by entry to find out what kind of mistake it is; of larger ones, a sample.
@@ -25,43 +26,19 @@ CLEAR = 0.1
 
 @dataclass(frozen=True)
 class Location:
-    """Where halving ended.
-
-    Attributes
-    ----------
-    position : int
-        Position in the tensor's flat order, on the path of the larger mismatch.
-    alone : bool
-        Whether the other half agreed at every level: then this coordinate is the only wrong one, up to what
-        a random direction can hide. Otherwise the mistake is spread over several coordinates.
-    """
+    """Where halving ended: a position in the tensor's flat order, on the path of the larger mismatch."""
 
     position: int
+    #: Whether the other half agreed at every level: then this coordinate is the only wrong one, up to what a random
+    #: direction can hide. Otherwise the mistake is spread over several coordinates.
     alone: bool
 
 
 def locate(read: Callable[[Array], Reading], place: slice, failing: Reading, noise: float) -> Location:
-    """Narrow a failing direction down to one coordinate, with one reading for each halving.
+    """Narrow a failing direction through one tensor down to one coordinate, in ``ceil(log2(n))`` readings.
 
-    Parameters
-    ----------
-    read : callable
-        Measures one direction.
-    place : slice
-        Where the tensor lies in the flat vector.
-    failing : Reading
-        A direction through this tensor alone, along which the gradient is wrong.
-    noise : float
-        Mismatch that still counts as agreement.
-
-    Returns
-    -------
-    Location
-        After ``ceil(log2(n))`` readings.
-
-    Notes
-    -----
-    Slopes are linear in the direction, so the mismatch of the second half is the whole's less the first's.
+    Slopes are linear in the direction, so the mismatch of the second half is the whole's less the first's. One of
+    at most ``noise`` counts as agreement.
     """
     low, high = place.start, place.stop
     mismatch = failing.signed_mismatch
@@ -82,26 +59,17 @@ def locate(read: Callable[[Array], Reading], place: slice, failing: Reading, noi
 
 def look_closer(
     objective: Objective,
-    gradient: Array,
     report: TensorReport,
     failing: Reading,
     read: Callable[[Array], Reading],
-    threshold: float,
-    step: float,
-) -> tuple[TensorReport, Measured]:
+    options: Options,
+) -> tuple[TensorReport, Suspect]:
     """Find the culprit in a failing tensor, and measure enough of the tensor to name the kind of mistake.
 
     A single wrong entry takes ``O(log n)`` evaluations. A mistake that turns out to be spread is measured entry
     by entry, or in a sample where the tensor is large: the run halts here, so this cost is paid once.
-
-    Returns
-    -------
-    TensorReport
-        With the worst index and both values.
-    Measured
-        For the diagnosis.
     """
-    layout, name = objective.layout, report.name
+    layout, name, gradient = objective.layout, report.name, objective.gradient
     place = layout.slices[name]
     noise = max(EXACT * failing.mismatch, CERTAIN * failing.slope.bound)
     found = locate(read, place, failing, noise)
@@ -112,11 +80,10 @@ def look_closer(
         found = replace(found, alone=read(others).mismatch <= noise)
     if not found.alone and gradient[place].size <= MEASURED_AT_MOST:
         derivative = "complex" if objective.complex_confirmed else "central"
-        measured = measure(objective, name, step, derivative)
-        check = TensorCheck(objective, name, gradient[place], measured, threshold, step)
+        check = TensorCheck(objective, name, replace(options, derivative=derivative))
         full = check.run()
         if full.verdict is Verdict.FAIL:
-            return full, check.measured()
+            return full, check.suspect()
     positions = np.array([found.position])
     if not found.alone:
         size = gradient[place].size
@@ -136,11 +103,12 @@ def look_closer(
         gradient=float(gradient[place][found.position]),
         numerical=float(numerical[found.position]),
     )
-    return located, Measured(
-        name,
-        layout.tensor(gradient, name),
-        layout.tensor(objective.point, name),
-        numerical.reshape(shape),
-        bounds.reshape(shape),
+    return located, Suspect(
+        gradient=layout.tensor(gradient, name),
+        numerical=numerical.reshape(shape),
+        bounds=bounds.reshape(shape),
+        aside=np.zeros(shape, dtype=bool),
+        name=name,
+        parameter=layout.tensor(objective.point, name),
         alone=found.alone,
     )

@@ -1,15 +1,10 @@
 """The power of a pass: how large an error can hide from random directions, or behind rounding."""
 
 import math
-import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from checks.measure.layout import Array
-
-if TYPE_CHECKING:
-    from checks.report.report import GradientReport
 
 #: Probability with which an error is excluded.
 CONFIDENCE = 0.99
@@ -34,30 +29,15 @@ def random_direction(rng: np.random.Generator, size: int) -> Array:
 def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
     """Say how large an error can hide behind readings along random directions.
 
-    Parameters
-    ----------
-    slope_error : float
-        What was left between the two slopes, rounding bound included.
-    reach : float
-        Standard deviation of the direction's coordinates in the tensor.
-    checks : int, default=1
-        Number of fresh directions that read no more than this.
+    ``slope_error`` is what was left between the two slopes, rounding bound included, in ``checks`` fresh directions
+    whose coordinates in the tensor have the standard deviation ``reach``. What comes back is the norm that an error of
+    the gradient stays below with 99 % probability.
 
-    Returns
-    -------
-    float
-        The norm that an error of the gradient stays below with 99 % probability, in units of the gradient.
-
-    Notes
-    -----
     An error ``e`` shows along ``d`` as ``e·d``. Its density is symmetric and falls from 0 outwards, since that of
     ``d`` is log-concave; and at 0 it is at most ``sqrt(2) / (sqrt(12)·reach·||e||)``, because no section through the
     centre of a unit cube is larger than sqrt(2). So it stays below ``slope_error`` in all of ``checks`` fresh
-    directions with probability at most ``(0.82 · slope_error / (reach·||e||))**checks``; set that to 1 %.
-
-    References
-    ----------
-    Ball, Cube slicing in R^n, Proceedings of the AMS 97(3), 1986.
+    directions with probability at most ``(0.82 · slope_error / (reach·||e||))**checks``; set that to 1 %. (Ball, Cube
+    slicing in R^n, Proceedings of the AMS 97(3), 1986.)
     """
     return slope_error / (reach * reading_below((1.0 - CONFIDENCE) ** (1.0 / checks)))
 
@@ -65,18 +45,3 @@ def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
 def reading_below(probability: float) -> float:
     """Give what an error of norm 1 reads more than, along a direction of reach 1, but for this probability."""
     return probability / (2.0 * DENSITY)
-
-
-def rounding_floor(report: "GradientReport") -> float:
-    """Estimate the relative difference that rounding alone leaves where the gradient is right.
-
-    Two losses, each rounded to ``eps·|J|``, divided by two steps: about ``eps·|J| / step`` in each of n slopes, against
-    twice the gradient's norm. The complex step subtracts nothing and rounds like ``eps`` itself. NaN where the loss or
-    the gradient is not finite, or zero.
-    """
-    eps = sys.float_info.epsilon
-    if report.derivative == "complex":
-        return eps
-    norm = math.hypot(*(tensor.gradient_norm for tensor in report.tensors.values()))
-    error = eps * abs(report.loss) / report.step * math.sqrt(report.n_parameters)
-    return max(eps, error / (2.0 * norm)) if norm > 0.0 and math.isfinite(error) else math.nan

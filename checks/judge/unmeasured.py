@@ -1,108 +1,102 @@
-"""The outcome of one way of checking: a report for every tensor, and what was measured of the failing ones."""
+"""What one way of checking found, and the cases in which it could measure nothing."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from checks.explain.mistake import Measured
-from checks.judge.passed import PassedTensors
+from checks.explain.entries import Suspect
 from checks.measure.layout import Array
-from checks.measure.noise import spread
 from checks.measure.objective import Objective
-from checks.report.report import TensorReport
+from checks.report.findings import TensorReport, Tensors
 from checks.verdict import Cause, Verdict
 
 
-@dataclass
-class Outcome:
-    """What one way of checking found.
+@dataclass(frozen=True)
+class Judged:
+    """What one way of checking found: the tensors, and the relative difference after and before the examination."""
 
-    Attributes
-    ----------
-    tensors : dict of str to TensorReport
-        In the order of the forward pass.
-    difference, plain_difference : float
-        Relative difference after and before the examination.
-    failing : list of Measured
-        The failing tensors in the order of backprop, output first.
-    """
-
-    tensors: dict[str, TensorReport] | PassedTensors
-    difference: float = float("nan")
-    plain_difference: float = float("nan")
-    failing: list[Measured] = field(default_factory=list)
+    tensors: Tensors
+    difference: float = math.nan
+    plain_difference: float = math.nan
+    failing: list[Suspect] = field(default_factory=list)  # in the order of backprop, output first
 
 
-def not_finite_parameters(objective: Objective) -> Outcome:
-    """Fail the tensors that hold NaN or infinity, as after training has diverged; nothing can be measured."""
-    tensors = {}
-    for name, place in objective.layout.slices.items():
-        bad = ~np.isfinite(objective.point[place])
-        evidence = f"{bad.sum()} of {bad.size} of its parameters are NaN or infinite"
-        elsewhere = "parameters of other tensors are NaN or infinite, so nothing was measured"
-        verdict = Verdict.FAIL if bad.any() else Verdict.UNDECIDED
-        tensors[name] = blank(objective, name, verdict, evidence if bad.any() else elsewhere)
-    return Outcome(tensors)
+def not_finite(objective: Objective) -> Judged | None:
+    """Fail the tensors whose parameters, or else whose gradient, hold NaN or infinity; None where all are finite."""
+    for vector, of in ((objective.point, "parameters"), (objective.gradient, "gradient")):
+        # Where all are finite, their squares usually add up to a number, which is quicker to tell; vdot does not warn.
+        if not math.isfinite(np.vdot(vector, vector)) and not np.isfinite(vector).all():
+            return _not_finite(objective, vector, of)
+    return None
 
 
-def not_finite_gradient(objective: Objective, gradient: Array) -> Outcome:
-    """Fail the tensors whose gradient holds NaN or infinity; of the others nothing is known."""
-    tensors: dict[str, TensorReport] = {}
-    failing: list[Measured] = []
-    for name, place in objective.layout.slices.items():
-        bad = ~np.isfinite(gradient[place])
-        if bad.any():
-            evidence = f"the gradient is {gradient[place][bad][0]} in {bad.sum()} of {bad.size} entries"
-            tensors[name] = blank(objective, name, Verdict.FAIL, evidence, int(np.argmax(bad)), gradient[place])
-            shaped = objective.layout.tensor(gradient, name)
-            nothing = np.full_like(shaped, np.nan)
-            failing.insert(0, Measured(name, shaped, nothing, nothing, nothing))
+def _not_finite(objective: Objective, vector: Array, of: str) -> Judged:
+    layout = objective.layout
+    rows: list[TensorReport] = []
+    failing: list[Suspect] = []
+    for name, place in layout.slices.items():
+        bad = ~np.isfinite(vector[place])
+        if not bad.any():
+            whose = "parameters of other tensors are" if of == "parameters" else "other tensors hold"
+            infinite = "NaN or infinite" if of == "parameters" else "NaN or infinity"
+            rows.append(_blank(objective, name, Verdict.UNDECIDED, f"{whose} {infinite}, so nothing was measured"))
+        elif of == "parameters":
+            evidence = f"{bad.sum()} of {bad.size} of its parameters are NaN or infinite"
+            rows.append(_blank(objective, name, Verdict.FAIL, evidence))
         else:
-            evidence = "other tensors hold NaN or infinity, so nothing was measured"
-            tensors[name] = blank(objective, name, Verdict.UNDECIDED, evidence)
-    return Outcome(tensors, failing=failing)
+            evidence = f"the gradient is {vector[place][bad][0]} in {bad.sum()} of {bad.size} entries"
+            rows.append(_blank(objective, name, Verdict.FAIL, evidence, worst=int(np.argmax(bad))))
+            shaped = layout.tensor(vector, name)
+            nothing = np.full_like(shaped, np.nan)
+            failing.insert(0, Suspect(shaped, nothing, nothing, np.zeros(shaped.shape, bool), name, nothing))
+    return Judged(Tensors.of(rows), failing=failing)
 
 
-def not_finite_loss(objective: Objective) -> Outcome:
+def not_finite_loss(objective: Objective) -> Judged:
     """Fail every tensor, because the loss is NaN or infinite at the point itself."""
-    evidence = f"the loss itself is {objective.value}"
-    return Outcome({name: blank(objective, name, Verdict.FAIL, evidence) for name in objective.layout.shapes})
+    return Judged(Tensors.of(_blanks(objective, Verdict.FAIL, f"the loss itself is {objective.value}")))
 
 
-def not_deterministic(objective: Objective) -> Outcome:
+def not_deterministic(objective: Objective) -> Judged:
     """Leave every tensor undecided, because the loss is not a function of the parameters."""
     evidence = (
-        f"the loss, evaluated again at the same parameters, changed by up to {spread(objective):.2g} "
+        f"the loss, evaluated again at the same parameters, changed by up to {objective.spread():.2g} "
         f"(loss {objective.value:.6g}): is dropout left on, or a random number drawn inside"
     )
-    return Outcome(
-        {
-            name: blank(objective, name, Verdict.UNDECIDED, evidence, cause=Cause.NOT_DETERMINISTIC)
-            for name in objective.layout.shapes
-        }
-    )
+    return Judged(Tensors.of(_blanks(objective, Verdict.UNDECIDED, evidence, Cause.NOT_DETERMINISTIC)))
 
 
-def blank(
+def empty(objective: Objective, name: str) -> TensorReport:
+    """Pass a tensor without entries."""
+    return _blank(objective, name, Verdict.PASS, "it has no entries", Cause.AGREES)
+
+
+def _blanks(
+    objective: Objective, verdict: Verdict, evidence: str, cause: Cause = Cause.NOT_FINITE
+) -> Iterator[TensorReport]:
+    return (_blank(objective, name, verdict, evidence, cause) for name in objective.layout.shapes)
+
+
+def _blank(
     objective: Objective,
     name: str,
     verdict: Verdict,
     evidence: str,
-    worst: int | None = None,
-    gradient: Array | None = None,
     cause: Cause = Cause.NOT_FINITE,
+    worst: int | None = None,
 ) -> TensorReport:
-    """Report a tensor of which nothing could be measured."""
-    value = float("nan") if worst is None or gradient is None else float(gradient[worst])
+    gradient = objective.gradient[objective.layout.slices[name]]
     return TensorReport(
         name=name,
         shape=objective.layout.shapes[name],
         verdict=verdict,
         cause=cause,
-        difference=float("nan"),
-        gradient_norm=float("nan") if gradient is None else float(np.linalg.norm(gradient)),
+        difference=math.nan,
+        gradient_norm=math.nan if worst is None else float(np.linalg.norm(gradient)),
         worst_index=() if worst is None else objective.layout.index(name, worst),
-        gradient=value,
-        numerical=float("nan"),
+        gradient=math.nan if worst is None else float(gradient[worst]),
+        numerical=math.nan,
         evidence=evidence,
     )

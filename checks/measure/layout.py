@@ -17,26 +17,9 @@ SINGLE = "parameters"  # the tensor's name where the user gave a bare number or 
 
 
 class Layout:
-    """Where each named tensor lies in the flat vector, and how to go back.
+    """Where each named tensor lies in the flat vector of ``size`` coordinates, and how to go back.
 
-    Parameters
-    ----------
-    parameters : float, array, mapping of str to array, or sequence of arrays
-        The structure that the loss takes. Integers are read as float64.
-
-    Attributes
-    ----------
-    shapes : dict of str to tuple
-        Shape of every tensor, in the order given (the order of the forward pass).
-    slices : dict of str to slice
-        Where every tensor lies in the flat vector.
-    size : int
-        Number of coordinates.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no number in it, or something that is not a real number.
+    ``shapes`` and ``slices`` have the tensors in the order given, which is that of the forward pass.
     """
 
     def __init__(self, parameters: Structure) -> None:
@@ -60,19 +43,9 @@ class Layout:
             raise ValueError("parameters hold no number. Expected at least one. Received an empty structure.")
 
     def flatten(self, structure: Structure, role: str) -> Array:
-        """Copy a structure of this layout into a flat float64 vector.
+        """Copy a structure of this layout into a flat float64 vector; ``role`` says what it is where it is refused.
 
-        Parameters
-        ----------
-        structure : same structure as the parameters
-            Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``.
-        role : str
-            What it is, for the error message: ``"parameters"`` or ``"gradients"``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a tensor is missing, has another shape, or is not made of real numbers.
+        Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``.
         """
         as_mapping, as_sequence = isinstance(structure, Mapping), np.iterable(structure)
         if (self._kind == "mapping") != as_mapping or (self._kind == "sequence" and not as_sequence):
@@ -100,9 +73,15 @@ class Layout:
         return vector
 
     def point(self, parameters: Structure) -> Array:
-        """Give `flatten` of the parameters, but without a copy where they lie end to end in one vector already."""
-        vector = _one_vector([value for _, value in _items(parameters, self._kind)])
-        return self.flatten(parameters, "parameters") if vector is None else vector
+        """Give `flatten` of the parameters, but without a copy where they have it as their ``vector`` already."""
+        vector = getattr(parameters, "vector", None)
+        if not isinstance(vector, np.ndarray) or vector.shape != (self.size,) or vector.dtype != np.float64:
+            return self.flatten(parameters, "parameters")
+        if not all(np.array_equal(vector[self.slices[n]], np.ravel(v)) for n, v in _items(parameters, self._kind)):
+            return self.flatten(parameters, "parameters")
+        view: Array = vector[:]
+        view.flags.writeable = False
+        return view
 
     def unflatten(self, vector: Array) -> Any:
         """Give the structure that the loss takes; its arrays are views into ``vector``."""
@@ -143,23 +122,6 @@ def _kind(parameters: Structure) -> str:
     if isinstance(parameters, list | tuple) and any(np.ndim(value) > 0 for value in parameters):
         return "sequence"
     return "number" if np.ndim(parameters) == 0 and not isinstance(parameters, np.ndarray) else "array"
-
-
-def _one_vector(arrays: Sequence[Any]) -> Array | None:
-    """View arrays that are pieces of one float64 vector, in this order and without a gap, as that vector."""
-    base = getattr(arrays[0], "base", None)
-    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != np.float64 or not base.flags.c_contiguous:
-        return None
-    start = end = arrays[0].ctypes.data
-    for array in arrays:
-        fits = isinstance(array, np.ndarray) and array.base is base and array.dtype == np.float64
-        if not fits or not array.flags.c_contiguous or array.ctypes.data != end:
-            return None
-        end += array.nbytes
-    first = (start - base.ctypes.data) // base.itemsize
-    view: Array = base[first : first + (end - start) // base.itemsize]
-    view.flags.writeable = False
-    return view
 
 
 def _real_array(value: Any, role: str) -> Array:

@@ -1,14 +1,21 @@
-"""The objective: somebody's loss as a function of one flat vector, counted and guarded."""
+"""The objective: somebody's loss as a function of one flat vector, at one point, counted and guarded.
+
+Whatever is found out about the loss on the way, its noise, whether it takes complex parameters, whether a faster way
+to it is faithful, is kept here, and written here alone.
+"""
 
 import math
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from checks.measure.layout import Array, Layout
+from checks.measure.layout import Array, Layout, Structure
+from checks.measure.processes import one_thread, run
 
 Loss: TypeAlias = Callable[[Any], Any]
 #: ``(name, step) -> losses``: entry k is the loss with parameter ``name[k]`` increased by ``step[k]``.
@@ -20,49 +27,31 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0
 #: Evaluations at the same point that differ by more than this many eps·|J| are not one function.
 REPEAT = 1e4
+#: How far the search for the grain of the loss goes, in units of max(1, |theta|).
+FAR = 1e-3
+#: Coordinates that one process evaluates at a time, the plain way. How a sweep is cut depends on its size alone, not on
+#: the number of processes, so nor does its result.
+TOGETHER = 256
+
+NOT_CLAIMED: Any = object()  # of a gradient, where none is to be compared with the loss
 
 
 class ComplexRefusedError(Exception):
     """The loss cannot be evaluated at complex parameters; the message says why."""
 
 
+@dataclass
+class _Count:
+    """Evaluations so far, of an objective and of those beside it."""
+
+    n: int = 0
+
+
 class Objective:
-    """A loss over the flat vector of a layout, at one point.
+    """A loss over the flat vector of a layout, at a point, with the gradient that is claimed of it there.
 
-    Parameters
-    ----------
-    loss : callable
-        Takes the parameters in their own structure, returns one real number.
-    layout : Layout
-        Where each tensor lies.
-    point : ndarray of shape (n_parameters,), float64
-        The parameters at which the gradient is checked; never written to.
-    coordinate_losses : callable, optional
-        A faster way to the same numbers, all coordinates of one tensor at once. It is compared with the
-        plain way on one coordinate of every tensor before it is used.
-    n_jobs : int, default=1
-        Processes for sweeps, as in joblib.
-
-    Attributes
-    ----------
-    evaluations : int
-        Loss evaluations so far; a sweep over a tensor counts one for each coordinate.
-    last : float
-        The loss evaluated last: at the point, or within a step of it.
-    gradient : ndarray of shape (n_parameters,), or None
-        The gradient under test, for the size of the numbers in it.
-    coordinate_losses : callable or None
-        As given; None from where it was found to differ from the loss.
-    faithful : set of str
-        The tensors at which it was found not to.
-    noise : float or None
-        Bound on the rounding of one evaluation, once `checks.measure.noise` has measured it.
-    complex_refusal : str or None
-        Why the complex step cannot be used, once that has been tried.
-    complex_confirmed : bool
-        Whether the complex step has been held against central differences.
-    notes : list of str
-        What the reader of the report should know.
+    ``point`` and ``gradient`` are float64 vectors, never written to. ``coordinate_losses`` is a faster way to the same
+    losses, compared with the plain way on one coordinate of every tensor before it is used.
     """
 
     def __init__(
@@ -70,24 +59,48 @@ class Objective:
         loss: Loss,
         layout: Layout,
         point: Array,
+        gradient: Array | None = None,
+        *,
         coordinate_losses: CoordinateLosses | None = None,
         n_jobs: int = 1,
+        complex_confirmed: bool = False,
     ) -> None:
         self.layout = layout
-        self.n_jobs = n_jobs
         self.point = point
-        self.evaluations = 0
-        self.last = float("nan")
-        self.gradient: Array | None = None
-        self.complex_refusal: str | None = None
-        self.complex_confirmed = False
-        self.notes: list[str] = []
+        self.gradient: Array = np.zeros(0) if gradient is None else gradient
+        self.n_jobs = n_jobs
+        self.last = math.nan  # the loss evaluated last: at the point, or within a step of it
+        self.complex_refusal: str | None = None  # why the complex step cannot be used, once that has been tried
+        self.complex_confirmed = complex_confirmed  # whether it has been held against central differences
+        self.notes: list[str] = []  # what the reader of the report should know
         self._loss = loss
-        self.coordinate_losses = coordinate_losses
-        self.faithful: set[str] = set()
+        self._coordinate_losses = coordinate_losses
+        self._faithful: set[str] = set()  # the tensors at which that was found to be the loss
+        self._count = _Count()
         self._value: float | None = None
+        self._noise: float | None = None
         self._is_beside = False
-        self.noise: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        loss: Loss,
+        parameters: Structure,
+        gradients: Structure | Callable[[Any], Structure] = NOT_CLAIMED,
+        **options: Any,
+    ) -> Self:
+        """Make one of what users have: parameters, and their gradient or a function that gives it."""
+        layout = Layout(parameters)
+        point = layout.point(parameters)
+        if gradients is NOT_CLAIMED:
+            return cls(loss, layout, point, **options)
+        claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
+        return cls(loss, layout, point, layout.flatten(claimed, "gradients"), **options)
+
+    @property
+    def evaluations(self) -> int:
+        """Loss evaluations so far; a sweep over a tensor counts one for each coordinate."""
+        return self._count.n
 
     @property
     def value(self) -> float:
@@ -105,9 +118,11 @@ class Objective:
         """Give the length of a direction in units of ``max(1, |theta|)``."""
         return float(np.linalg.norm(direction / self.scale()))
 
+    # One evaluation.
+
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
-        self.evaluations += 1
+        self._count.n += 1
         # Beside the point the loss may be asked outside its domain: that is the check's doing, and no warning or
         # error; what it says of the point itself is what counts.
         is_point = vector is self.point and not self._is_beside
@@ -128,10 +143,7 @@ class Objective:
     def complex_along(self, direction: Array, step: float, point: Array | None = None) -> complex:
         """Evaluate the loss at ``point + i · step · direction``; the point is the objective's unless given.
 
-        Raises
-        ------
-        ComplexRefusedError
-            If the loss raises, warns that it drops the imaginary part, or returns a real number.
+        `ComplexRefusedError` where the loss raises, warns that it drops the imaginary part, or returns a real number.
         """
         moved = np.empty(direction.size, np.complex128)
         moved.real = self.point if point is None else point
@@ -140,12 +152,12 @@ class Objective:
 
     def complex_at(self, vector: Array) -> complex:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
-        self.evaluations += 1
-        value = complex(_one_number(self.complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
+        self._count.n += 1
+        value = complex(_one_number(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
         self.last = value.real
         return value
 
-    def complex_call(self, call: Callable[[], Any]) -> Array:
+    def _complex_call(self, call: Callable[[], Any]) -> Array:
         """Make a call that must give complex numbers; turn whatever goes wrong into a refusal."""
         if self.complex_refusal is None:
             try:
@@ -160,28 +172,158 @@ class Objective:
                 )
         raise ComplexRefusedError(self.complex_refusal)
 
-    def moved(self, name: str, position: int, step: float) -> float:
-        """Evaluate the loss with one coordinate of one tensor increased by ``step``."""
-        vector = self.point.copy()
-        vector[self.layout.slices[name].start + position] += step
-        return self.at(vector)
+    def refuse_complex(self, reason: str) -> None:
+        """Keep why the complex step is not to be used from here on; the first reason counts."""
+        self.complex_refusal = self.complex_refusal or reason
+
+    def confirm_complex(self) -> None:
+        """Keep that the complex step was held against central differences, unless it is refused."""
+        self.complex_confirmed = self.complex_refusal is None
+
+    # Other points.
 
     def nudged(self, rng: np.random.Generator) -> Array:
         """Give the point with every coordinate moved by at most one unit in the last place."""
         nudged: Array = self.point * (1.0 + EPS * rng.integers(-1, 2, size=self.point.size))
         return nudged
 
-    def alone(self) -> "Objective":
-        """Give the same loss at the same point with nothing else, to be sent to another process."""
-        return Objective(self._loss, self.layout, self.point)
-
     def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
-        """Give the same loss at a point beside this one: a random step of this length for each coordinate."""
+        """Give the same loss, counted here, at a point beside: a random step of this length for each coordinate."""
         jitter = rng.random(self.point.size) - 0.5
         jitter += np.copysign(0.5, jitter)  # uniform between 0.5 and 1 on either side
         twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
         twin._is_beside = True
+        twin._count = self._count
         return twin
+
+    # Sweeps: the loss with each coordinate of one tensor moved on its own, in as many processes as asked for.
+
+    def moved_losses(self, wanted: Sequence[tuple[str, Array]]) -> list[Array]:
+        """Evaluate sweeps: for each, the tensor, and how far each of its coordinates moves, in flat order."""
+        if self._coordinate_losses is not None:
+            shapes = self.layout.shapes
+            calls = [partial(self._coordinate_losses, name, step.reshape(shapes[name])) for name, step in wanted]
+            found = [np.asarray(losses, dtype=np.float64).reshape(-1) for losses in run(calls, self.n_jobs)]
+            if all(self._is_faithful(*one, losses) for one, losses in zip(wanted, found, strict=True)):
+                self._count.n += sum(step.size for _, step in wanted)
+                return found
+        return self._one_by_one(wanted)
+
+    def complex_losses(self, name: str, step: Array) -> Array:
+        """Evaluate the loss with each coordinate moved by ``i · step``, or raise `ComplexRefusedError`."""
+        fast = self._coordinate_losses
+        if fast is not None:
+            shape = self.layout.shapes[name]
+            with one_thread():
+                losses = self._complex_call(lambda: fast(name, 1j * step.reshape(shape))).reshape(-1)
+            if self._is_faithful(name, 1j * step, losses):
+                self._count.n += step.size
+                return losses
+        try:
+            return self._one_by_one([(name, 1j * step)])[0]
+        except ComplexRefusedError as refusal:  # in another process, it may be
+            self.complex_refusal = str(refusal)
+            raise
+
+    def _one_by_one(self, wanted: Sequence[tuple[str, Array]]) -> list[Array]:
+        """Evaluate sweeps one coordinate at a time, `TOGETHER` of them in a process."""
+        # To another process goes the same loss at the same point with nothing else.
+        there = self if self.n_jobs == 1 else Objective(self._loss, self.layout, self.point)
+        calls = [
+            partial(there._moved, name, start, step[start : start + TOGETHER])
+            for name, step in wanted
+            for start in range(0, step.size, TOGETHER)
+        ]
+        found = run(calls, self.n_jobs)
+        if there is not self and found:
+            self._count.n += sum(losses.size - 1 for losses in found)
+            self.last = float(found[-1][-1].real)
+        losses = np.concatenate([np.empty(0), *(piece[:-1] for piece in found)])
+        return np.split(losses, np.cumsum([step.size for _, step in wanted])[:-1])
+
+    def _moved(self, name: str, start: int, step: Array) -> Array:
+        """Evaluate the loss with coordinates of one tensor, from ``start`` on, moved alone; add its last value."""
+        first = self.layout.slices[name].start + start
+        losses = np.empty(step.size + 1, step.dtype)
+        for number, h in enumerate(step):
+            moved = self.point.astype(step.dtype)
+            moved[first + number] += h
+            losses[number] = self.complex_at(moved) if moved.dtype.kind == "c" else self.at(moved)
+        losses[-1] = self.last
+        return losses
+
+    def _is_faithful(self, name: str, step: Array, losses: Array) -> bool:
+        """Compare a fast sweep with the plain way on one coordinate of the tensor; drop it where they differ.
+
+        A subclass may override the loss and inherit the fast way of another. An imaginary part is a slope.
+        """
+        if name in self._faithful or not step.size:
+            return True
+        position = int(np.argmax(np.abs(self.point[self.layout.slices[name]])))
+        fast, plain = losses[position], self._moved(name, position, step[position : position + 1])[0]
+        apart = fast - plain
+        real = abs(apart.real) <= REPEAT * EPS * max(abs(plain), abs(fast))
+        if not (real and abs(apart.imag) <= REPEAT * EPS * np.max(np.abs(losses.imag))):
+            self.notes.append(
+                f"coordinate_losses differs from the loss at {self.layout.label(name, position)} "
+                f"({fast:.9g} against {plain:.9g}); it was not used"
+            )
+            self._coordinate_losses = None
+            return False
+        self._faithful.add(name)
+        return True
+
+    # Noise: what rounding does to one evaluation, measured where a verdict hangs on it.
+
+    @property
+    def noise(self) -> float:
+        """Bound on the rounding error of one evaluation, measured near the point, once.
+
+        The loss is evaluated where every coordinate is moved by at most one unit in the last place: what it changes
+        by cannot be told from rounding. Where it does not change at all, its grain is looked for.
+        """
+        if self._noise is None:
+            rng = np.random.default_rng(0)  # which last places are moved is no secret and needs no seed
+            moved = [self.at(self.nudged(rng)) - self.value for _ in range(3)]
+            unit, change = EPS * abs(self.value), max(map(abs, moved))
+            grain = self._grain(rng) if change == 0.0 else 0.0
+            self._noise = max(ROUNDING * unit, 4.0 * grain, 4.0 * change)
+            if grain > REPEAT * unit:
+                self._noise = ROUNDING * grain
+                self.notes.append(f"the loss moves in steps of {grain:.1g}: is it computed in single precision")
+        return self._noise
+
+    def _grain(self, rng: np.random.Generator) -> float:
+        """Give the smallest change that the loss shows as the point moves away, at first by a last place only.
+
+        It is about a last place of the loss, and far more where the loss is computed in single precision, or
+        rounded, or something large is added and taken away.
+        """
+        direction = self.scale() * rng.uniform(-1.0, 1.0, self.point.size)
+        step = EPS
+        while step < FAR:
+            change = abs(self.along(direction, step) - self.value)
+            if change > 0.0:  # at the first step already, it is a slope and says nothing
+                return change if step > EPS else 0.0
+            step *= 8.0
+        return 0.0
+
+    def floor(self) -> float:
+        """Bound the rounding inside a gradient, along a direction of unit length in units of ``max(1, |theta|)``.
+
+        A backward pass makes small slopes out of differences of larger numbers, of which only the final result is
+        seen here. Those numbers are taken to be as large as 1, the loss, or the largest slope.
+        """
+        slopes = np.max(np.abs(self.gradient) * self.scale()) if self.gradient.size else 0.0
+        return ROUNDING * EPS * float(max(1.0, abs(self.value), slopes))
+
+    def spread(self) -> float:
+        """Give the largest change between three evaluations at the same point, in units of the loss."""
+        return max(abs(self.at(self.point) - self.value) for _ in range(2))
+
+    def repeats(self) -> bool:
+        """Say whether the loss gives the same number at the same point, up to rounding."""
+        return self.spread() <= REPEAT * EPS * abs(self.value)
 
 
 def _without_warning(call: Callable[[], Any]) -> Any:

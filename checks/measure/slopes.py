@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from checks.measure.layout import Array, Layout, Structure
+from checks.measure.layout import Array, Structure
 from checks.measure.objective import EPS, ROUNDING, Objective
-from checks.measure.sweeps import complex_losses, moved_losses
+from checks.options import STEP
 
-#: Near eps**(1/3) = 6.1e-6, where rounding (like eps/h) and truncation (like h²) of a central difference meet.
-STEP = 1e-5
 #: The imaginary step moves no real part, so it only has to be far below sqrt(eps) and far above underflow
 #: (Squire and Trapp, SIAM Review 40(1), 1998; Martins, Sturdza and Alonso, ACM TOMS 29(3), 2003).
 IMAGINARY_STEP = 1e-30
@@ -71,14 +69,13 @@ def numerical_gradient(loss: Callable[[Any], float], parameters: Structure, step
     This is the classic formula and nothing else: no verdict, no look at kinks or rounding.
     `check_gradients` is the one to believe.
     """
-    layout = Layout(parameters)
-    objective = Objective(loss, layout, layout.flatten(parameters, "parameters"))
-    gradient = np.empty(layout.size)
-    for name, place in layout.slices.items():
+    objective = Objective.of(loss, parameters)
+    gradient = np.empty(objective.layout.size)
+    for name, place in objective.layout.slices.items():
         steps = np.full(place.stop - place.start, step)
-        plus, minus = moved_losses(objective, [(name, steps), (name, -steps)])
+        plus, minus = objective.moved_losses([(name, steps), (name, -steps)])
         gradient[place] = (plus - minus) / (2.0 * step)
-    return layout.unflatten(gradient)
+    return objective.layout.unflatten(gradient)
 
 
 def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
@@ -90,7 +87,7 @@ def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
 def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array]:
     """Measure the slope along every coordinate of a tensor; returns values and rounding bounds."""
     steps = step * objective.scale(name)
-    plus, minus = moved_losses(objective, [(name, steps), (name, -steps)])
+    plus, minus = objective.moved_losses([(name, steps), (name, -steps)])
     bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / steps
     return (plus - minus) / (2.0 * steps), bounds
 
@@ -98,13 +95,7 @@ def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, 
 def complex_slope(objective: Objective, direction: Array) -> Slope:
     """Measure a slope by the complex step, ``Im J(theta + i·h·d)/h``: one evaluation, no subtraction.
 
-    The bound is for the multiplications on the way. Where terms cancel inside the loss it can be too small;
-    `complex_noise` measures that where a verdict hangs on it.
-
-    Raises
-    ------
-    ComplexRefusedError
-        If the loss does not take complex parameters.
+    The bound is for the multiplications on the way: too small where terms cancel inside the loss (`complex_noise`).
     """
     return slope_of(objective.complex_along(direction, IMAGINARY_STEP))
 
@@ -118,7 +109,7 @@ def slope_of(value: complex) -> Slope:
 def complex_sweep(objective: Objective, name: str) -> tuple[Array, Array]:
     """Measure the slope along every coordinate by the complex step; returns values and rounding bounds."""
     steps = IMAGINARY_STEP * objective.scale(name)
-    values = complex_losses(objective, name, steps).imag / steps
+    values = objective.complex_losses(name, steps).imag / steps
     return values, ROUNDING * EPS * np.abs(values)
 
 
@@ -144,9 +135,5 @@ def one_sided_slopes(objective: Objective, direction: Array, distance: float) ->
 def slopes_around(objective: Objective, direction: Array, distance: float, slope: SlopeMeasure) -> tuple[float, float]:
     """Measure the slope at several random points beside this one; the smallest and the largest."""
     rng = np.random.default_rng(0)
-    found = []
-    for _ in range(AROUND):
-        beside = objective.beside(rng, distance)
-        found.append(slope(beside, direction).value)
-        objective.evaluations += beside.evaluations
+    found = [slope(objective.beside(rng, distance), direction).value for _ in range(AROUND)]
     return min(found), max(found)

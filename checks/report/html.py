@@ -1,13 +1,10 @@
 """A report as a table for notebooks: everything escaped, no style sheet, at home on light and dark."""
 
 from html import escape
-from typing import TYPE_CHECKING
 
+from checks.report.findings import Findings, TensorReport
 from checks.report.words import headline
 from checks.verdict import Verdict
-
-if TYPE_CHECKING:
-    from checks.report.report import GradientReport, TensorReport
 
 #: Light enough for a dark page and dark enough for a white one: contrast above 4 on both.
 COLOURS = {Verdict.PASS: "#2f80c3", Verdict.FAIL: "#df4a14", Verdict.UNDECIDED: "#a17a00"}
@@ -17,7 +14,7 @@ HEADINGS = ("tensor", "verdict", "difference", "worst entry", "gradient", "numer
 LEFT = (0, 1, 3)  # columns of text
 
 
-def table(report: "GradientReport") -> str:
+def table(report: Findings) -> str:
     """Give the verdict, a row for every tensor, and what is wrong first, if anything is."""
     tensors = list(report.tensors.values())
     rows = [_row(tensor) for tensor in tensors[:TENSORS]]
@@ -35,7 +32,7 @@ def table(report: "GradientReport") -> str:
     )
 
 
-def _row(tensor: "TensorReport") -> str:
+def _row(tensor: TensorReport) -> str:
     numbers = (f"{tensor.gradient:.6g}", f"{tensor.numerical:.6g}", f"{tensor.ratio:.6g}")
     where = str(list(tensor.worst_index)) if tensor.worst_index else ""
     return f"<tr>{_cells((tensor.name, tensor.verdict.value, f'{tensor.difference:.2e}', where, *numbers), 'td')}</tr>"

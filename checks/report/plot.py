@@ -1,15 +1,13 @@
 """Plot: one check as a heat map, both gradients held against each other entry by entry; needs matplotlib."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from checks.measure.layout import Array
+from checks.report.findings import Findings, TensorReport
 from checks.verdict import Verdict
-
-if TYPE_CHECKING:
-    from checks.report.report import GradientReport, TensorReport
 
 #: Colours that stay apart for colour-blind eyes (after Okabe and Ito), with contrast on white.
 PALETTE = {
@@ -41,7 +39,7 @@ class Box:
     height: float
 
 
-def plot(report: "GradientReport", figure: Any = None, *, width: float = 720.0) -> Any:
+def plot(report: Findings, figure: Any = None, *, width: float = 720.0) -> Any:
     """Draw every tensor as a heat map of the differences of its entries.
 
     A cell is ``|gradient - numerical|`` in units of the root mean square of both, so that the root mean square
@@ -104,7 +102,7 @@ def new_figure() -> Any:
     return pyplot.figure()
 
 
-def cells(tensor: "TensorReport") -> Array:
+def cells(tensor: TensorReport) -> Array:
     """Give the differences of a tensor's entries as a matrix: NaN where nothing was measured or set aside.
 
     Parameters
@@ -121,12 +119,12 @@ def cells(tensor: "TensorReport") -> Array:
     return np.where(kept, errors, np.nan).reshape(_sides(tensor))
 
 
-def _sides(tensor: "TensorReport") -> tuple[int, int]:
+def _sides(tensor: TensorReport) -> tuple[int, int]:
     rows = tensor.shape[0] if tensor.shape else 1
     return rows, tensor.size // rows if rows else 0
 
 
-def _arranged(tensors: "list[TensorReport]", width: float) -> tuple[list[Box], float]:
+def _arranged(tensors: list[TensorReport], width: float) -> tuple[list[Box], float]:
     """Place the tensors from left to right in as many lines as it takes, all cells of one size if they can."""
     sides = [_sides(tensor) if tensor.size else (1, 1) for tensor in tensors]
     cell = min([14.0, *((width - 2.0) / columns for _, columns in sides), *(220.0 / rows for rows, _ in sides)])
@@ -142,7 +140,7 @@ def _arranged(tensors: "list[TensorReport]", width: float) -> tuple[list[Box], f
     return boxes, top + deepest
 
 
-def _label(tensor: "TensorReport") -> str:
+def _label(tensor: TensorReport) -> str:
     name = shortened(tensor.name)
     return name if tensor.verdict is Verdict.PASS else f"{name} {tensor.verdict.value}"
 
@@ -153,7 +151,7 @@ def shortened(name: str) -> str:
     return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
 
 
-def _draw(axes: Any, tensor: "TensorReport", box: Box, report: "GradientReport") -> None:
+def _draw(axes: Any, tensor: TensorReport, box: Box, report: Findings) -> None:
     first = bool(report.culprits) and tensor is report.culprits[0]
     colour = {Verdict.FAIL: "fail", Verdict.UNDECIDED: "open", Verdict.PASS: "ink"}[tensor.verdict]
     _image(axes, box, _shades(tensor, report.threshold))
@@ -179,7 +177,7 @@ def _framed(axes: Any, box: Box, colour: str, width: float, fill: Any = "none") 
     axes.fill(*corners, facecolor=fill, edgecolor=PALETTE[colour], linewidth=width)
 
 
-def _shades(tensor: "TensorReport", threshold: float) -> Array:
+def _shades(tensor: TensorReport, threshold: float) -> Array:
     """Colour the cells, transparent where there is nothing to see, so that any background will do."""
     values = cells(tensor)
     image = np.zeros((*values.shape, 4))
@@ -232,7 +230,7 @@ def _scale(axes: Any, threshold: float, top: float) -> None:
         axes.text(at, top + 12.0, words, fontsize=9, color=PALETTE["soft"], ha="center", va="top")
 
 
-def _keys(report: "GradientReport") -> list[tuple[str, tuple[float, ...]]]:
+def _keys(report: Findings) -> list[tuple[str, tuple[float, ...]]]:
     """Give what the colours beside the scale mean, where they occur."""
     keys: list[tuple[str, tuple[float, ...]]] = []
     own = [tensor.entries for tensor in report.tensors.values() if tensor.entries is not None]

@@ -1,26 +1,18 @@
-"""The report in words: one line for a log, one screen for a person, plain data for a file."""
+"""The report in words: one line for a log, one screen for a person."""
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
 
 from checks.explain.mistake import Kind
+from checks.report.findings import Findings, TensorReport
 from checks.verdict import Cause, Verdict
-
-if TYPE_CHECKING:
-    from checks.report.report import GradientReport, TensorReport
-    from checks.training.proof import Proof
 
 MOST_NOTES = 3  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
 WIDTH = 96  # leaves room for an indent on a page of 100 columns
-DROPOUT = {
-    "off": ["Dropout was off during the checks, so its own backward was not checked."],
-    "frozen": ["One dropout mask was replayed within each check, so dropout's own backward was checked too."],
-}
 
 
-def summary(report: "GradientReport") -> str:
+def summary(report: Findings) -> str:
     """Give the check in one line."""
     parts = [
         f"difference {report.difference:.3e}",
@@ -41,7 +33,7 @@ def summary(report: "GradientReport") -> str:
     return "  ".join(parts)
 
 
-def table(report: "GradientReport") -> str:
+def table(report: Findings) -> str:
     """Give the report as a screen of text: what, where, why, and the evidence."""
     lines = [f"Gradient check: {headline(report)}", ""]
     width = max(len(name) for name in ("tensor", *report.tensors))
@@ -76,7 +68,7 @@ def _wrap(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False) or [""]
 
 
-def headline(report: "GradientReport") -> str:
+def headline(report: Findings) -> str:
     """Give the verdict with its number and cause."""
     known = not math.isnan(report.difference)
     comparison = ("<=" if report.difference <= report.threshold else ">") if known else "not measured,"
@@ -87,7 +79,7 @@ def headline(report: "GradientReport") -> str:
     return text if report.verdict is Verdict.PASS else f"{text} ({report.cause})"
 
 
-def _row(tensor: "TensorReport", width: int) -> str:
+def _row(tensor: TensorReport, width: int) -> str:
     where = f"{list(tensor.worst_index)}" if tensor.worst_index else "direction" if tensor.confidence < 1 else "-"
     ratio = "" if math.isnan(tensor.ratio) else f"{tensor.ratio:.6g}"
     return (
@@ -96,7 +88,7 @@ def _row(tensor: "TensorReport", width: int) -> str:
     )
 
 
-def _findings(report: "GradientReport") -> list[str]:
+def _findings(report: Findings) -> list[str]:
     lines = []
     culprits = report.culprits
     if culprits:
@@ -133,7 +125,7 @@ def _findings(report: "GradientReport") -> list[str]:
     return lines
 
 
-def _findings_of_term(term: "GradientReport") -> list[str]:
+def _findings_of_term(term: Findings) -> list[str]:
     """Give the gist: with several terms, the whole of each would not fit a screen."""
     lines = []
     if term.culprits:
@@ -145,101 +137,3 @@ def _findings_of_term(term: "GradientReport") -> list[str]:
     if undecided:
         lines.append(f"    UNDECIDED: {', '.join(f'{tensor.name} ({tensor.cause})' for tensor in undecided)}.")
     return lines
-
-
-def to_dict(report: "GradientReport") -> dict[str, Any]:
-    """Give everything as plain data for JSON."""
-    data: dict[str, Any] = {
-        "verdict": report.verdict.value,
-        "cause": report.cause.value,
-        "difference": report.difference,
-        "plain_difference": report.plain_difference,
-        "threshold": report.threshold,
-        "coverage": report.coverage,
-        "derivative": report.derivative,
-        "step": report.step,
-        "loss": report.loss,
-        "n_parameters": report.n_parameters,
-        "kinks": report.kinks,
-        "evaluations": report.evaluations,
-        "seconds": report.seconds,
-        "notes": list(report.notes),
-        "culprits": [tensor.name for tensor in report.culprits],
-        "tensors": {name: _tensor_dict(tensor) for name, tensor in report.tensors.items()},
-    }
-    if report.terms:
-        data["terms"] = {name: to_dict(term) for name, term in report.terms.items()}
-    return data
-
-
-def _tensor_dict(tensor: "TensorReport") -> dict[str, Any]:
-    data = {name: getattr(tensor, name) for name in tensor.__dataclass_fields__}
-    del data["mistake"], data["entries"]
-    data |= {
-        "shape": list(tensor.shape),
-        "worst_index": list(tensor.worst_index),
-        "verdict": tensor.verdict.value,
-        "cause": tensor.cause.value,
-        "ratio": tensor.ratio,
-    }
-    if tensor.mistake is not None:
-        data["mistake"] = {
-            "kind": tensor.mistake.kind.value,
-            "sentence": tensor.mistake.sentence,
-            "factor": tensor.mistake.factor,
-        }
-    return data
-
-
-def proof_paragraph(proof: "Proof") -> str:
-    """Give what a run has shown as one paragraph, for a reader who is no specialist."""
-    if not proof.n_checks:
-        return "No gradient check was run, so nothing is shown about the back-propagation of this run."
-    n = proof.n_checks
-    times = f"{n} times" if n > 2 else ("once", "twice")[n - 1]
-    when = f"at iteration {proof.first}" if n == 1 else f"at iterations {proof.first} to {proof.last}"
-    over = (
-        f"over all {proof.n_parameters} parameters"
-        if proof.coverage == "full"
-        else f"along {n} fresh random direction{'s' * (n > 1)} through all {proof.n_parameters} parameters"
-    )
-    text = [f"The back-propagation was compared {times}, {when}, with a numerical gradient {over}."]
-    if proof.failures:
-        iteration, tensor, sentence = proof.failures[0]
-        text.append(f"It is WRONG: at iteration {iteration} the check failed at {tensor}. {sentence}")
-    else:
-        text.append(
-            f"{proof.passed} of {n} checks passed and none failed"
-            + (", so on what was exercised it is right." if proof.passed else ".")
-        )
-    if proof.largest is not None:
-        difference, iteration, tensor = proof.largest
-        text.append(
-            f"The largest relative difference was {difference:.1e} (in {tensor} at iteration {iteration}), "
-            f"against a threshold of {proof.threshold:.0e}."
-        )
-    excluded = proof.excluded_errors()
-    if excluded:
-        sizes = ", ".join(f"{name} {value:.1e}" for name, value in excluded.items())
-        how = "at every check" if proof.coverage == "full" else "over the whole run, with 99 % probability,"
-        how += " at which the tensor passed" if proof.failures or proof.undecided else ""
-        text.append(f"Excluded {how} is an error larger than this share of a tensor's gradient: {sizes}.")
-    units = "" if proof.active_share is None else f", and {proof.active_share:.0%} of the hidden units"
-    text.append(
-        f"Exercised were {len(proof.rows)} rows, {len(proof.positive_rows)} of the {proof.n_positive} with fraud "
-        f"among them{units}."
-    )
-    text += DROPOUT.get(proof.dropout, [])
-    if proof.terms:
-        text.append(f"The terms {', '.join(proof.terms)} of the loss were checked apart.")
-    if proof.precision is not None:
-        text.append(
-            f"The training precision's gradient lay within {proof.precision:.1e} of the float64 one checked here."
-        )
-    if proof.kinks:
-        text.append(f"{proof.kinks} slopes were set aside at kinks of the loss, where no single slope exists.")
-    if proof.undecided:
-        listed = ", ".join(f"{what} ({count} ×)" for what, count in proof.undecided_counts.items())
-        text.append(f"Left UNDECIDED: {listed}.")
-    text += [f"Note: {note}." for note in sorted(proof.notes)]
-    return " ".join(text)

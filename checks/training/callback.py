@@ -4,18 +4,16 @@ import logging
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from checks.check import GradientCheckError
-from checks.options import THRESHOLD, validate_options
-from checks.report.logged_row import logged_row
+from checks.options import STEP, THRESHOLD, Options
 from checks.report.report import GradientReport
-from checks.training.probe import Probe, Sampler
+from checks.training.probe import Probe, Sampler, Storage
 from checks.training.proof import Proof
 from checks.training.row_set import RowSet
-from checks.training.workspace import Workspace
 from checks.verdict import Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingHalted, TrainState
 
@@ -121,15 +119,9 @@ class GradientCheck(Callback):
                 raise ValueError(f"{name} is unknown. Expected one of {choices}. Received {choice!r}.")
         if not isinstance(settings, Mapping | None):
             raise TypeError(f"settings are of the wrong kind. Expected a mapping. Received {settings!r}.")
-        validate_options(coverage, derivative, threshold, step)
         self.every = every
         self.rows = rows
-        self.options: dict[str, Any] = {
-            "coverage": coverage,
-            "derivative": derivative,
-            "threshold": threshold,
-            "step": step,
-        }
+        self.options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
         self.dropout = dropout
         self.terms = terms
         self.on_failure = on_failure
@@ -140,13 +132,18 @@ class GradientCheck(Callback):
         self.report: GradientReport | None = None
         self.proof = Proof()
         self._rng = np.random.default_rng(seed)
-        self._sampler: Sampler | None = None
+        self._rows: tuple[Sampler, Storage] | None = None  # of the run that is watched
         self._complex_confirmed = False
         self._n_kept = 0
 
     def __repr__(self) -> str:
         """Show the settings."""
-        options = {name: value for name, value in self.options.items() if value is not None}
+        options: dict[str, Any] = {"coverage": self.options.coverage}
+        if self.options.derivative != Options(self.options.coverage).derivative:
+            options["derivative"] = self.options.derivative
+        options["threshold"] = self.options.threshold
+        if self.options.step != STEP:
+            options["step"] = self.options.step
         options |= {"dropout": self.dropout, "terms": self.terms, "on_failure": self.on_failure, "seed": self.seed}
         settings = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return f"{type(self).__name__}(every={self.every}, rows={self.rows}, {settings})"
@@ -154,16 +151,16 @@ class GradientCheck(Callback):
     def on_train_begin(self, state: TrainState) -> None:
         """Start afresh: no evidence of an earlier run counts."""
         self._rng = np.random.default_rng(self.seed)
-        self._sampler = Sampler(state.targets, self.rows)
-        self._workspace = Workspace(state.parameters, keeps_gradient=self.options["coverage"] == "full")
+        sampler = Sampler(state.targets, self.rows)
+        self._rows = sampler, Storage(state.parameters, keeps_gradient=self.options.coverage == "full")
         self._complex_confirmed = False
         self._n_kept = 0
         self.report = self.violation = None
         self.proof = Proof(
-            coverage=self.options["coverage"],
+            coverage=cast(Any, self.options.coverage),
             dropout=self.dropout if getattr(state.network, "dropout", 1.0) else "none",
-            threshold=self.options["threshold"],
-            n_positive=self._sampler.n_positive,
+            threshold=self.options.threshold,
+            n_positive=sampler.n_positive,
             rows=RowSet(len(state.targets)),
             positive_rows=RowSet(len(state.targets)),
         )
@@ -172,20 +169,27 @@ class GradientCheck(Callback):
         """Check, log, and halt if the gradient is wrong."""
         if state.iteration % self.every != 0:
             return
-        if self._sampler is None:
+        if self._rows is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
-        probe = self._workspace.draw(state, self._sampler, self._rng, frozen=self.dropout == "frozen")
+        sampler, storage = self._rows
+        probe = storage.draw(state, sampler, self._rng, frozen=self.dropout == "frozen")
         generator = {} if self.violations is None else self._rng.bit_generator.state
-        report = self._workspace.check(
-            probe, self._rng, terms=self.terms, complex_confirmed=self._complex_confirmed, **self.options
+        report = probe.check(
+            self.options,
+            self._rng,
+            terms=self.terms,
+            complex_confirmed=self._complex_confirmed,
+            storage=storage,
         )
         confirmed, self._complex_confirmed = self._complex_confirmed, report.complex_confirmed
         self.report = report
         self.proof.derivative = report.derivative
         # Along one direction these passes would take as long as the check itself: the first, and every tenth after.
         thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
-        self.proof.add(state.iteration, report, probe.exercised(state, self._workspace.gradient if thorough else None))
-        state.row.update(logged_row(report))
+        self.proof.add(
+            state.iteration, report, probe.exercised(state.parameters, storage.gradient if thorough else None)
+        )
+        state.row.update(report.row())
         self._log(state, report, probe)
         if report.verdict is Verdict.FAIL:
             self._keep(state, report, probe, {"generator": generator, "complex_confirmed": confirmed})
@@ -239,7 +243,7 @@ class GradientCheck(Callback):
             from checks.training.violation_file import keep_violation
 
             before |= {"dtype": str(next(iter(state.parameters.values())).dtype), "settings": self.settings}
-            options = self.options | {"terms": self.terms}
+            options = {**vars(self.options), "terms": self.terms}
             self.violation = keep_violation(self.violations, probe, report, state.iteration, options, **before)
         except Exception as error:
             message = "iteration %d  the violation could not be kept: %s: %s"

@@ -1,31 +1,25 @@
-"""The probe: the rows one check runs on, and the network's loss and gradients on them."""
+"""The probe: the rows one check runs on, the network's loss and gradients on them, and the storage for it."""
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from checks.check import Terms, compare
 from checks.explain.mistake import Hints, Mistake
 from checks.measure.difference import relative_difference
-from checks.measure.layout import Array
-from checks.measure.objective import Loss
-from checks.measure.slopes import STEP
+from checks.measure.layout import Array, Layout
+from checks.measure.objective import Loss, Objective
+from checks.options import Options
+from checks.report.report import GradientReport
 from checks.training.proof import Exercised
 from checks.training.single_rows import explain_by_rows
 
 #: At least this share of a probe is of the rarer class, as far as there are such rows.
 RARE_SHARE = 0.125
-
-
-class State(Protocol):
-    """What a probe needs of a training run."""
-
-    network: Any
-    parameters: Any
-    inputs: Any
-    targets: Any
 
 
 class Sampler:
@@ -34,13 +28,6 @@ class Sampler:
     A batch of 64 at 0.2 % fraud holds no fraud in 88 % of cases, and then a mistake in the class weight passes.
     The rows of each class, in their order, are cut into as many equal runs as rows are wanted, and one is drawn from
     each: every row has the same chance, none comes twice, and a draw is three passes over as many numbers.
-
-    Parameters
-    ----------
-    targets : ndarray of shape (n_samples,)
-        0 or 1.
-    rows : int
-        Rows to draw; fewer if there are fewer.
     """
 
     def __init__(self, targets: Array, rows: int) -> None:
@@ -70,55 +57,14 @@ def _cut(length: int, pieces: int) -> Array:
 
 @dataclass(frozen=True)
 class Probe:
-    """A float64 copy of parameters and rows, and the loss there as a function of the parameters alone.
-
-    Attributes
-    ----------
-    network : Network
-        The network under test.
-    parameters : mapping of str to ndarray
-        float64 copies.
-    index : ndarray of shape (n_rows,)
-        Positions among the training rows.
-    inputs : ndarray of shape (n_rows, n_features)
-        float64.
-    targets : ndarray of shape (n_rows,)
-        0 or 1.
-    mask_seed : int or None
-        Seed of the dropout masks, drawn anew from it in every evaluation; None leaves dropout off.
-    """
+    """A float64 copy of parameters and rows, and the loss there as a function of the parameters alone."""
 
     network: Any
     parameters: Mapping[str, Array]
-    index: Array
+    index: Array  # positions among the training rows
     inputs: Array
-    targets: Array
-    mask_seed: int | None
-
-    @classmethod
-    def draw(
-        cls,
-        state: State,
-        sampler: Sampler,
-        rng: np.random.Generator,
-        *,
-        frozen: bool,
-        parameters: Any = None,
-    ) -> "Probe":
-        """Draw a fresh probe from the training rows; `parameters` is float64 storage to be overwritten, if given."""
-        index = sampler.draw(rng)
-        if parameters is None:
-            parameters = state.parameters.astype(np.float64)
-        else:
-            parameters.vector[...] = state.parameters.vector
-        return cls(
-            state.network,
-            parameters,
-            index,
-            np.asarray(state.inputs.take(index, axis=0), dtype=np.float64),
-            np.asarray(state.targets.take(index), dtype=np.float64),
-            int(rng.integers(2**32)) if frozen else None,
-        )
+    targets: Array  # 0 or 1
+    mask_seed: int | None  # of the dropout masks, drawn anew from it in every evaluation; None leaves dropout off
 
     def loss(self, parameters: Any) -> Any:
         """Evaluate the loss on the probe."""
@@ -127,6 +73,31 @@ class Probe:
     def gradients(self, parameters: Any, *out: Any) -> Any:
         """Evaluate backprop on the probe; `out` is storage for the gradients, if the network is to use any."""
         return self.network.loss_and_gradients(parameters, self.inputs, self.targets, self._mask_rng(), *out)[1]
+
+    def check(
+        self,
+        options: Options,
+        rng: np.random.Generator | None = None,
+        *,
+        terms: bool = False,
+        complex_confirmed: bool = False,
+        storage: "Storage | None" = None,
+    ) -> GradientReport:
+        """Compare backprop on the probe with the loss there."""
+        started = time.perf_counter()
+        objective = self.objective(complex_confirmed, storage)
+        apart = self.terms() if terms else None
+        return compare(objective, options, started, rng=rng, terms=apart, hints=self.hints)
+
+    def objective(self, complex_confirmed: bool = False, storage: "Storage | None" = None) -> Objective:
+        """Give the loss at the parameters, with the gradient that backprop gives there."""
+        faster: dict[str, Any] = {
+            "coordinate_losses": self.coordinate_losses,
+            "complex_confirmed": complex_confirmed,
+        }
+        if storage is None:
+            return Objective.of(self.loss, self.parameters, self.gradients, **faster)
+        return Objective(self.loss, storage.layout, storage.point.vector, storage.backprop(self), **faster)
 
     @property
     def coordinate_losses(self) -> Callable[[str, Any], Array] | None:
@@ -141,18 +112,17 @@ class Probe:
         n_rows = len(self.index)
         return Hints({float(n_rows): f"{n_rows}, the number of rows"}, self._explain)
 
-    def terms(self) -> dict[str, tuple[Loss, Callable[[Any], Any]]]:
+    def terms(self) -> Terms:
         """Give the loss of each class, and the regulariser, each with its own gradient."""
-        bare = without_l2(self.network)
+        bare, everything = without_l2(self.network), np.ones(len(self.targets), dtype=bool)
         terms: dict[str, tuple[Loss, Callable[[Any], Any]]] = {}
-        for label, name in ((0, "legitimate rows"), (1, "fraud rows")):
+        for label in (0, 1):
             rows = self.targets == label
-            part = Probe(bare, self.parameters, self.index[rows], self.inputs[rows], self.targets[rows], None)
             if rows.any():
-                terms[name] = (part.loss, part.gradients)
+                part = self._of(bare, rows)
+                terms[f"class {label}"] = (part.loss, part.gradients)
         if self.network.l2:
-            plain = Probe(bare, self.parameters, self.index, self.inputs, self.targets, None)
-            whole = Probe(self.network, self.parameters, self.index, self.inputs, self.targets, None)
+            plain, whole = self._of(bare, everything), self._of(self.network, everything)
             weights = self.network.weights
 
             def regulariser_gradients(parameters: Any) -> dict[str, Array]:
@@ -162,26 +132,26 @@ class Probe:
             terms["l2"] = (lambda parameters: self.network.penalty.value(parameters, weights), regulariser_gradients)
         return terms
 
-    def exercised(self, state: State, gradient: Array | None = None) -> Exercised:
+    def exercised(self, trained: Any, gradient: Array | None = None) -> Exercised:
         """Say which rows this probe exercised.
 
-        Given the gradient here, as one vector, also which units, and how far the training precision's gradient lies
-        off it: that takes two passes, as much as a check along one direction.
+        Given the gradient here, as one vector, also which units, and how far the gradient at the parameters that are
+        ``trained``, in their precision, lies off it: that takes two passes, as much as a check along one direction.
         """
         positive = self.index[self.targets == 1.0]
         if gradient is None:
             return Exercised(self.index, positive, 0, 0)
         active = [np.any(layer != 0.0, axis=0) for layer in self._activations()]
         precision = None
-        dtype = next(iter(state.parameters.values())).dtype
+        dtype = next(iter(trained.values())).dtype
         if dtype != np.float64:
             rows = self.inputs.astype(dtype), self.targets.astype(dtype)
-            trained = self.network.loss_and_gradients(state.parameters, *rows)[1]
+            coarse = self.network.loss_and_gradients(trained, *rows)[1]
             if self.mask_seed is not None:  # each precision draws masks of its own: compare without any
                 plain = self.network.loss_and_gradients(self.parameters, self.inputs, self.targets)[1]
-                precision = relative_difference(dict(plain), dict(trained))
+                precision = relative_difference(dict(plain), dict(coarse))
             else:
-                precision = relative_difference(gradient, [trained[name] for name in self.parameters])
+                precision = relative_difference(gradient, [coarse[name] for name in self.parameters])
         return Exercised(
             self.index,
             positive,
@@ -203,16 +173,49 @@ class Probe:
     def _mask_rng(self) -> np.random.Generator | None:
         return None if self.mask_seed is None else np.random.default_rng(self.mask_seed)
 
+    def _of(self, network: Any, rows: Any) -> "Probe":
+        """Give some of the rows to a network, without dropout."""
+        return Probe(network, self.parameters, self.index[rows], self.inputs[rows], self.targets[rows], None)
+
     def _explain(self, names: Sequence[str]) -> Mistake | None:
         if self.mask_seed is not None:  # a single row would draw another mask than it had among the others
             return None
 
         def row_case(row: int) -> tuple[Loss, Callable[[Any], Any]]:
-            one = slice(row, row + 1)
-            part = Probe(self.network, self.parameters, self.index[one], self.inputs[one], self.targets[one], None)
+            part = self._of(self.network, slice(row, row + 1))
             return part.loss, part.gradients
 
-        return explain_by_rows(row_case, self.targets, self.parameters, names, STEP)
+        return explain_by_rows(row_case, self.targets, self.parameters, names)
+
+
+class Storage:
+    """What the checks of one run share, so that a check of a direction allocates next to nothing.
+
+    Parameters are a mapping with a flat ``vector``. Where reports keep the gradient, each needs one of its own.
+    """
+
+    def __init__(self, parameters: Any, *, keeps_gradient: bool) -> None:
+        self.layout = Layout(parameters)
+        self.point = parameters.astype(np.float64)
+        self.gradient: Array = np.zeros(0)  # of the last check
+        self._lent = self.point.copy()  # what the network may write to
+        self._out = None if keeps_gradient else self.point.copy()
+
+    def draw(self, state: Any, sampler: Sampler, rng: np.random.Generator, *, frozen: bool) -> Probe:
+        """Draw a fresh probe from the training rows; it holds until the next is drawn."""
+        index = sampler.draw(rng)
+        self.point.vector[...] = state.parameters.vector
+        inputs = np.asarray(state.inputs.take(index, axis=0), dtype=np.float64)
+        targets = np.asarray(state.targets.take(index, axis=0), dtype=np.float64)
+        return Probe(state.network, self.point, index, inputs, targets, int(rng.integers(2**32)) if frozen else None)
+
+    def backprop(self, probe: Probe) -> Array:
+        """Give what backprop says of a probe, as one vector."""
+        self._lent.vector[...] = self.point.vector
+        claimed = probe.gradients(self._lent, *([] if self._out is None else [self._out]))
+        own = self._out is not None and claimed is self._out
+        self.gradient = claimed.vector if own else self.layout.flatten(claimed, "gradients")
+        return self.gradient
 
 
 def without_l2(network: Any) -> Any:

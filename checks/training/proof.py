@@ -2,40 +2,36 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from numpy.typing import ArrayLike
 
 from checks.judge.power import CONFIDENCE, reading_below
-from checks.report.report import GradientReport
-from checks.report.words import proof_paragraph
-from checks.training.proof_state import refuse_broken
+from checks.report.findings import Count, Findings
 from checks.training.row_set import RowSet
 from checks.verdict import Verdict
+from trainer.storage.codec import from_plain, to_plain
 
 MOST_KEPT = 20  # failures, undecided tensors and notes; what comes later is counted (notes are not)
+DROPOUT = {
+    "off": ["Dropout was off during the checks, so its own backward was not checked."],
+    "frozen": ["One dropout mask was replayed within each check, so dropout's own backward was checked too."],
+}
+
+#: Iteration, tensor, and the cause or the mistake.
+Event: TypeAlias = tuple[Count, str, str]
 
 
 @dataclass
 class Exercised:
-    """What one probe exercised.
+    """What one probe exercised."""
 
-    Attributes
-    ----------
-    rows, positive_rows : array-like of int
-        Positions of the probe's rows among the training rows, and of those with target 1.
-    active_units, units : int
-        Hidden units that were active for at least one row of the probe, out of how many.
-    precision_difference : float or None
-        Relative difference between the gradient in the training precision and in float64, where they differ.
-    """
-
-    rows: ArrayLike
-    positive_rows: ArrayLike
-    active_units: int
+    rows: ArrayLike  # positions among the training rows
+    positive_rows: ArrayLike  # of those with target 1
+    active_units: int  # hidden ones that were active for at least one row of the probe, out of how many
     units: int
-    precision_difference: float | None = None
+    precision_difference: float | None = None  # between the gradient in the training precision and in float64
 
 
 @dataclass
@@ -70,33 +66,33 @@ class Proof:
         How many there were in all.
     """
 
-    coverage: str = "full"
+    coverage: Literal["full", "directions"] = "full"
     derivative: str = "central"
     dropout: str = "off"
     threshold: float = math.nan
-    n_parameters: int = 0
-    n_positive: int = 0
-    n_checks: int = 0
-    first: int = 0
-    last: int = 0
-    passed: int = 0
-    failed: int = 0
-    largest: tuple[float, int, str] | None = None
-    excluded: dict[str, tuple[float, int]] = field(default_factory=dict)
+    n_parameters: Count = 0
+    n_positive: Count = 0
+    n_checks: Count = 0
+    first: Count = 0
+    last: Count = 0
+    passed: Count = 0
+    failed: Count = 0
+    largest: tuple[float, Count, str] | None = None
+    excluded: dict[str, tuple[float, Annotated[int, (1, 2**63)]]] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
     rows: RowSet = field(default_factory=RowSet)
     positive_rows: RowSet = field(default_factory=RowSet)
     active_share: float | None = None
     precision: float | None = None
-    kinks: int = 0
-    undecided: list[tuple[int, str, str]] = field(default_factory=list)
-    undecided_counts: dict[str, int] = field(default_factory=dict)
-    failures: list[tuple[int, str, str]] = field(default_factory=list)
-    n_failures: int = 0
+    kinks: Count = 0
+    undecided: list[Event] = field(default_factory=list)
+    undecided_counts: dict[str, Count] = field(default_factory=dict)
+    failures: list[Event] = field(default_factory=list)
+    n_failures: Count = 0
     notes: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
-    def add(self, iteration: int, report: GradientReport, exercised: Exercised) -> None:
+    def add(self, iteration: int, report: Findings, exercised: Exercised) -> None:
         """Add one check."""
         self.first = self.first if self.n_checks else iteration
         self.last = iteration
@@ -124,7 +120,7 @@ class Proof:
         if report.verdict is not Verdict.PASS:
             self._add_exceptions(iteration, report)
 
-    def _add_exceptions(self, iteration: int, report: GradientReport) -> None:
+    def _add_exceptions(self, iteration: int, report: Findings) -> None:
         """Add the tensors that failed or were left undecided."""
         for part, label in ((report, ""), *((term, f" (term {name})") for name, term in report.terms.items())):
             for tensor in reversed(list(part.tensors.values())):  # as backprop runs: the first to fail is where to look
@@ -153,12 +149,8 @@ class Proof:
 
     def state_dict(self) -> dict[str, Any]:
         """Give everything added so far as plain data for JSON; `from_state` takes it back."""
-        state = {part.name: getattr(self, part.name) for part in fields(self)}
-        state |= {name: state[name].to_text() for name in ("rows", "positive_rows")}
-        copies = {
-            name: state[name].copy() for name in ("excluded", "terms", "undecided", "undecided_counts", "failures")
-        }
-        return state | copies | {"notes": sorted(self.notes)}
+        state: dict[str, Any] = to_plain(self)
+        return state
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
@@ -169,19 +161,71 @@ class Proof:
         ValueError
             If it is none.
         """
-        refuse_broken(state)
-        own = {part.name: state[part.name] for part in fields(cls)}
-        own |= {name: RowSet.from_text(state[name]) for name in ("rows", "positive_rows")}
-        own |= {name: [tuple(entry) for entry in state[name]] for name in ("undecided", "failures")}
-        own |= {"terms": list(state["terms"]), "undecided_counts": dict(state["undecided_counts"])}
-        own["excluded"] = {name: tuple(evidence) for name, evidence in state["excluded"].items()}
-        own["notes"] = set(state["notes"])
-        own["largest"] = None if state["largest"] is None else tuple(state["largest"])
-        return cls(**own)
+        proof: Self = from_plain(cls, state, "proof")
+        return proof
 
     def __str__(self) -> str:
         """Give the proof as one paragraph."""
-        return proof_paragraph(self)
+        return self.paragraph()
+
+    def paragraph(self, positive: str = "target 1") -> str:
+        """Give what a run has shown as one paragraph, for a reader who is no specialist.
+
+        Parameters
+        ----------
+        positive : str, default="target 1"
+            What rows of class 1 have, in the words of whoever made the data.
+        """
+        if not self.n_checks:
+            return "No gradient check was run, so nothing is shown about the back-propagation of this run."
+        n = self.n_checks
+        times = f"{n} times" if n > 2 else ("once", "twice")[n - 1]
+        when = f"at iteration {self.first}" if n == 1 else f"at iterations {self.first} to {self.last}"
+        over = (
+            f"over all {self.n_parameters} parameters"
+            if self.coverage == "full"
+            else f"along {n} fresh random direction{'s' * (n > 1)} through all {self.n_parameters} parameters"
+        )
+        text = [f"The back-propagation was compared {times}, {when}, with a numerical gradient {over}."]
+        if self.failures:
+            iteration, tensor, sentence = self.failures[0]
+            text.append(f"It is WRONG: at iteration {iteration} the check failed at {tensor}. {sentence}")
+        else:
+            text.append(
+                f"{self.passed} of {n} checks passed and none failed"
+                + (", so on what was exercised it is right." if self.passed else ".")
+            )
+        if self.largest is not None:
+            difference, iteration, tensor = self.largest
+            text.append(
+                f"The largest relative difference was {difference:.1e} (in {tensor} at iteration {iteration}), "
+                f"against a threshold of {self.threshold:.0e}."
+            )
+        excluded = self.excluded_errors()
+        if excluded:
+            sizes = ", ".join(f"{name} {value:.1e}" for name, value in excluded.items())
+            how = "at every check" if self.coverage == "full" else "over the whole run, with 99 % probability,"
+            how += " at which the tensor passed" if self.failures or self.undecided else ""
+            text.append(f"Excluded {how} is an error larger than this share of a tensor's gradient: {sizes}.")
+        units = "" if self.active_share is None else f", and {self.active_share:.0%} of the hidden units"
+        text.append(
+            f"Exercised were {len(self.rows)} rows, {len(self.positive_rows)} of the {self.n_positive} with "
+            f"{positive} among them{units}."
+        )
+        text += DROPOUT.get(self.dropout, [])
+        if self.terms:
+            text.append(f"The terms {', '.join(self.terms)} of the loss were checked apart.")
+        if self.precision is not None:
+            text.append(
+                f"The training precision's gradient lay within {self.precision:.1e} of the float64 one checked here."
+            )
+        if self.kinks:
+            text.append(f"{self.kinks} slopes were set aside at kinks of the loss, where no single slope exists.")
+        if self.undecided:
+            listed = ", ".join(f"{what} ({count} ×)" for what, count in self.undecided_counts.items())
+            text.append(f"Left UNDECIDED: {listed}.")
+        text += [f"Note: {note}." for note in sorted(self.notes)]
+        return " ".join(text)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the proof as plain data for JSON."""

@@ -9,13 +9,7 @@ from checks.measure.layout import Array
 
 
 class RowSet:
-    """Positions of rows, each counted once.
-
-    Parameters
-    ----------
-    n_rows : int, default=0
-        Rows there are; it grows where a larger position is added.
-    """
+    """Positions of rows, each counted once; it grows where a larger position is added than there are rows."""
 
     def __init__(self, n_rows: int = 0) -> None:
         self._is_in: Array = np.zeros(n_rows, dtype=bool)
@@ -33,10 +27,6 @@ class RowSet:
         """Return the number of different rows."""
         return int(np.count_nonzero(self._is_in))
 
-    def __contains__(self, position: int) -> bool:
-        """Say whether a row is in it."""
-        return position < self._is_in.size and bool(self._is_in[position])
-
     def __eq__(self, other: object) -> bool:
         """Compare the rows."""
         return isinstance(other, RowSet) and np.array_equal(np.flatnonzero(self._is_in), np.flatnonzero(other._is_in))
@@ -51,13 +41,7 @@ class RowSet:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Take back what `to_text` gave; rows beyond the last one of a byte are no rows.
-
-        Raises
-        ------
-        ValueError
-            If it is no base64.
-        """
+        """Take back what `to_text` gave, or raise ValueError; rows beyond the last one of a byte are no rows."""
         rows = cls()
         rows._is_in = np.unpackbits(np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)).astype(bool)
         return rows

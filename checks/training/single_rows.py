@@ -7,8 +7,9 @@ import numpy as np
 
 from checks.explain.mistake import Kind, Mistake
 from checks.judge.full import measure
-from checks.measure.layout import Array, Layout
+from checks.measure.layout import Array
 from checks.measure.objective import Loss, Objective
+from checks.options import Options
 
 #: Relative difference beyond which one row's entry counts as wrong.
 ROW_THRESHOLD = 1e-5
@@ -20,40 +21,22 @@ def explain_by_rows(
     classes: Array,
     parameters: Any,
     names: Sequence[str],
-    step: float,
 ) -> Mistake | None:
-    """Check the bias of the first failing layer on single rows.
+    """Check the bias of the first failing layer on single rows, whose loss and gradients ``row_case`` gives.
 
-    Parameters
-    ----------
-    row_case : callable
-        Gives the loss and the gradients of one row.
-    classes : ndarray of shape (n_rows,)
-        Class of each row, 0 or 1.
-    parameters : structure
-        Where to check.
-    names : sequence of str
-        Failing tensors in the order of backprop. The bias of a layer is what flows into it, summed over the
-        rows: for one row it is the flow itself.
-    step : float
-        Base step of central differences.
-
-    Returns
-    -------
-    Mistake or None
-        CLASS if the rows of one class only are wrong; ACTIVATION if a unit is wrong where it is inactive.
+    The bias of a layer is what flows into it, summed over the rows: for one row it is the flow itself. CLASS if the
+    rows of one class only are wrong; ACTIVATION if a unit is wrong where it is inactive.
     """
-    layout = Layout(parameters)
     name = names[0]
-    if len(layout.shapes[name]) != 1:
+    if np.ndim(parameters[name]) != 1:
         return None
-    point = layout.flatten(parameters, "parameters")
     rows = _Rows()
     for label in (0, 1):
         for row in np.flatnonzero(classes == label)[:ROWS_A_CLASS]:
             loss, gradients = row_case(int(row))
-            gradient = layout.flatten(gradients(parameters), "gradients")[layout.slices[name]]
-            rows.add(label, gradient, measure(Objective(loss, layout, point), name, step, "complex")[0])
+            objective = Objective.of(loss, parameters, gradients)
+            gradient = objective.gradient[objective.layout.slices[name]]
+            rows.add(label, gradient, measure(objective, name, Options(derivative="complex"))[0])
     return rows.class_mistake(name) or rows.activation_mistake(name)
 
 

@@ -3,43 +3,30 @@
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
 
 from checks.measure.layout import Array
-from checks.options import validate_options
+from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.probe import Probe
 from checks.training.violation import ARGUMENTS, Violation, is_argument
 from checks.verdict import Verdict
 from trainer.storage.archive import Archive, ArchiveError, read_archive, write_archive
+from trainer.storage.codec import BrokenError, fields_from_plain, from_plain, to_plain
 
 KIND, VERSION = "violation", 1
 TENSORS = ("parameters", "gradients", "numerical")  # an array of each for every parameter
 ROWS = ("index", "inputs", "targets")
 SHOWN = 60  # characters of a value that is refused
+TERMS = {"legitimate rows": "class 0", "fraud rows": "class 1"}  # as version 0.1 called them
 
 
 def keep_violation(folder: Path, probe: Probe, report: GradientReport, iteration: int, *case: Any, **more: Any) -> Path:
     """Write the case of a failed check into a folder, which is made if need be; nothing there is replaced.
 
-    Parameters
-    ----------
-    folder : path
-    probe, report, iteration, *case, **more
-        As in `Violation.of`.
-
-    Returns
-    -------
-    Path
-        ``violation-000100.npz``, or ``violation-000100-2.npz`` if an earlier run has left one there.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
+    It is ``violation-000100.npz``, or ``violation-000100-2.npz`` if an earlier run has left one there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name, number = f"violation-{iteration:06d}", 1
@@ -50,110 +37,92 @@ def keep_violation(folder: Path, probe: Probe, report: GradientReport, iteration
 
 
 def write_violation(path: Path | str, violation: Violation) -> None:
-    """Write a violation, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    facts = {name: value for name, value in vars(violation).items() if name not in (*TENSORS, *ROWS)}
+    """Write a violation, whole or not at all."""
     names = list(violation.parameters)
     arrays = {name: getattr(violation, name) for name in ROWS}
     for group in TENSORS:
         arrays |= {f"{group}.{key}": getattr(violation, group)[name] for name, key in _keys(names).items()}
-    write_archive(path, KIND, VERSION, arrays, facts | {"names": names})
+    write_archive(path, KIND, VERSION, arrays, to_plain(violation) | {"names": names})
 
 
 def read_violation(path: Path | str) -> Violation:
     """Read a violation. Nothing in it is run, imported or believed before it is looked at.
 
-    Raises
-    ------
-    ArchiveError
-        If it is damaged, is something else, or holds what no check has left.
-    OSError
-        If it cannot be read.
+    `ArchiveError` if it is damaged, is something else, or holds what no check has left.
     """
-    return _Reader(path, read_archive(path, KIND, VERSION)).violation()
+    archive = read_archive(path, KIND, VERSION)
+    try:
+        facts = fields_from_plain(Violation, archive.facts, "violation")
+        names = from_plain(list[str], archive.facts.get("names"), "violation.names")
+        _hold(len(set(names)) == len(names) > 0, "names", "different names", names)
+        _hold_facts(facts)
+        arrays = _arrays(archive, names)
+    except BrokenError as error:
+        raise ArchiveError(f"{path} is no violation: {error}") from error
+    return Violation(**facts, **arrays)
 
 
-class _Reader:
-    """Takes fields out of an archive, each held against what it must be."""
+def _hold_facts(facts: dict[str, Any]) -> None:
+    """Refuse facts that no check has left, beyond what their annotations say."""
+    told = facts["report"]
+    if isinstance(told.get("terms"), dict):
+        told["terms"] = {TERMS.get(name, name): term for name, term in told["terms"].items()}
+    report = from_plain(GradientReport, told, "report")
+    _hold(report.verdict is Verdict.FAIL, "report", "that of a failed check", report.verdict.value)
+    facts["report"] = report.to_dict()
+    options = facts["options"]
+    try:
+        Options(**{name: value for name, value in options.items() if name != "terms"})
+    except (TypeError, ValueError) as error:
+        raise BrokenError(f"The options are broken. Expected those of a check. Received {error}") from error
+    _hold(isinstance(options.get("terms"), bool), "options", "terms, true or false", options)
+    try:
+        np.random.PCG64(0).state = facts["generator"]
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise BrokenError(f"The generator is broken. Expected the state of a PCG64. Received {error!r}.") from error
+    network = facts["network"]
+    _hold(set(network) == {"class", "parts", "arguments"}, "network", "class, parts and arguments", network)
+    from_plain(str, network["class"], "network.class")
+    from_plain(list[str], network["parts"], "network.parts")
+    for name, value in from_plain(dict[str, Any], network["arguments"], "network.arguments").items():
+        _hold(name in ARGUMENTS and is_argument(value), "network.arguments", "those of a network", {name: value})
 
-    def __init__(self, path: Path | str, archive: Archive) -> None:
-        self.path = path
-        self.archive = archive
 
-    def violation(self) -> Violation:
-        """Give the case, or refuse it."""
-        names = self.fact("names", "different names", lambda names: _are_texts(names) and len(set(names)) == len(names))
-        expected = {*ROWS, *(f"{group}.{key}" for group in TENSORS for key in _keys(names).values())}
-        if not names or expected != set(self.archive.arrays):
-            raise self.refusal("arrays", ", ".join(sorted(expected)), ", ".join(sorted(self.archive.arrays)))
-        index = self.array("index", "positions of rows", None, "iu", lambda index: index.ndim == 1 and len(index) > 0)
-        inputs = self.array("inputs", "finite rows", None, "f", lambda x: x.ndim == 2 and np.isfinite(x).all())
-        targets = self.array("targets", "0 or 1", index.shape, "f", lambda y: np.isin(y, (0.0, 1.0)).all())
-        if len(inputs) != len(index):
-            raise self.refusal("number of inputs", f"{len(index)} rows", f"{len(inputs)}")
-        parameters = self.tensors("parameters", names, None)
-        if not any(value.size for value in parameters.values()):
-            raise self.refusal("number of parameters", "at least one", "none")
-        report = self.fact(
-            "report", "a report of a failed check", lambda r: _is_report(r) and r["verdict"] == Verdict.FAIL
-        )
-        return Violation(
-            iteration=self.fact("iteration", "an integer >= 1", lambda value: _is_integer(value, 1, 2**63)),
-            text=self.fact("text", "text", lambda value: isinstance(value, str)),
-            report=report,
-            loss=self.fact("loss", "a number", _is_number),
-            dtype=self.fact("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
-            parameters=parameters,
-            gradients=self.tensors("gradients", names, parameters),
-            numerical=self.tensors("numerical", names, parameters),
-            index=index,
-            inputs=inputs,
-            targets=targets,
-            mask_seed=self.fact("mask_seed", "a seed or null", lambda v: v is None or _is_integer(v, 0, 2**32)),
-            options=self.fact("options", "those of a check", _are_options),
-            generator=self.fact("generator", "the state of a PCG64", _is_generator),
-            complex_confirmed=self.fact("complex_confirmed", "true or false", lambda value: isinstance(value, bool)),
-            network=self.fact("network", "class, parts and arguments", _is_network),
-            settings=self.fact("settings", "an object", lambda value: isinstance(value, dict)),
-            versions=self.fact("versions", "texts by name", lambda v: isinstance(v, dict) and _are_texts(v.values())),
-        )
+def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
+    """Give the arrays, each held against what it must be: numbers of 8 bytes that belong together."""
+    keys = _keys(names)
+    expected = {*ROWS, *(f"{group}.{key}" for group in TENSORS for key in keys.values())}
+    if expected != set(archive.arrays):
+        wrong = ", ".join(sorted(expected ^ set(archive.arrays)))
+        raise BrokenError(f"The arrays are others. Expected {len(expected)} of them. Received a difference in {wrong}.")
 
-    def fact(self, name: str, expected: str, accepts: Callable[[Any], bool]) -> Any:
-        """Give one fact."""
-        if name not in self.archive.facts:
-            raise self.refusal(name, expected, "nothing")
-        value = self.archive.facts[name]
-        if not accepts(value):
-            raise self.refusal(name, expected, short_repr(value))
-        return value
-
-    def array(
-        self, name: str, expected: str, shape: tuple[int, ...] | None, kinds: str, accepts: Callable[[Array], Any]
-    ) -> Array:
-        """Give one array; numbers of 8 bytes, in the byte order of this machine."""
-        array = self.archive.arrays[name]
+    def one(name: str, kinds: str, what: str, accepts: Callable[[Array], Any], shape: Any = None) -> Array:
+        array = archive.arrays[name]
         fits = array.dtype.kind in kinds and array.dtype.itemsize == 8 and shape in (None, array.shape)
-        if not fits or not accepts(array):
-            of_shape = "" if shape is None else f" of shape {shape}"
-            raise self.refusal(name, f"{expected}{of_shape}", f"{array.dtype} of shape {array.shape}")
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        of_shape = "" if shape is None else f" of shape {shape}"
+        _hold(fits and accepts(array), name, f"{what}{of_shape}", f"{array.dtype} of shape {array.shape}")
+        return array.astype(array.dtype.newbyteorder("="), copy=False)  # the byte order of this machine
 
-    def tensors(self, group: str, names: list[str], like: dict[str, Array] | None) -> dict[str, Array]:
-        """Give an array for each parameter; NaN is a finding, too."""
-        return {
-            name: self.array(f"{group}.{key}", "float64", None if like is None else like[name].shape, "f", _anything)
-            for name, key in _keys(names).items()
+    index = one("index", "iu", "positions of rows", lambda index: index.ndim == 1 and len(index) > 0)
+    inputs = one("inputs", "f", "finite rows", lambda x: x.ndim == 2 and np.isfinite(x).all())
+    targets = one("targets", "f", "0 or 1", lambda y: np.isin(y, (0.0, 1.0)).all(), index.shape)
+    _hold(len(inputs) == len(index), "inputs", f"{len(index)} rows", f"{len(inputs)}")
+    tensors: dict[str, dict[str, Array]] = {}
+    for group in TENSORS:  # NaN is a finding, too
+        like = tensors.get("parameters", {})
+        tensors[group] = {
+            name: one(f"{group}.{key}", "f", "float64", lambda _: True, like[name].shape if like else None)
+            for name, key in keys.items()
         }
+    _hold(any(value.size for value in tensors["parameters"].values()), "parameters", "at least one", "none")
+    return {"index": index, "inputs": inputs, "targets": targets, **tensors}
 
-    def refusal(self, name: str, expected: str, received: str) -> ArchiveError:
-        """Say what is wrong with a field."""
-        short = received if len(received) <= SHOWN else f"{received[:SHOWN]}…"
-        return ArchiveError(f"{self.path} is no violation: {name}. Expected {expected}. Received {short}.")
+
+def _hold(fits: Any, name: str, expected: str, received: Any) -> None:
+    if not fits:
+        text = received if isinstance(received, str) else repr(received)
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        raise BrokenError(f"The {name} is broken. Expected {expected}. Received {shown}.")
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
@@ -162,71 +131,3 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
         name: name if re.fullmatch(r"\w+", name, re.ASCII) else f"tensor-{position}"
         for position, name in enumerate(names)
     }
-
-
-def _anything(array: Array) -> bool:
-    return True
-
-
-def _are_texts(values: Any) -> bool:
-    return (
-        not isinstance(values, str | dict) and isinstance(values, Iterable) and all(isinstance(v, str) for v in values)
-    )
-
-
-def _is_integer(value: Any, least: int, below: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < below
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or _is_integer(value, -(2**53), 2**53)
-
-
-def _is_report(report: Any, *, is_term: bool = False) -> bool:
-    if not isinstance(report, dict):
-        return False
-    tensors, terms = report.get("tensors"), report.get("terms", {})
-    judged = [report, *tensors.values()] if isinstance(tensors, dict) and tensors else [None]
-    return (
-        all(isinstance(part, dict) and part.get("verdict") in list(Verdict) for part in judged)
-        and _are_texts(report.get("culprits"))
-        and isinstance(report.get("cause"), str)
-        and _is_number(report.get("difference"))
-        and isinstance(terms, dict)
-        and not (is_term and terms)
-        and all(_is_report(term, is_term=True) for term in terms.values())
-    )
-
-
-def _are_options(options: Any) -> bool:
-    names = {"coverage", "derivative", "threshold", "step", "terms"}
-    if not isinstance(options, dict) or set(options) != names or not isinstance(options["terms"], bool):
-        return False
-    plain = {name: value for name, value in options.items() if name != "terms"}
-    if not _is_number(plain["threshold"]) or not (plain["step"] is None or _is_number(plain["step"])):
-        return False
-    try:
-        validate_options(**plain)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_generator(state: Any) -> bool:
-    try:
-        np.random.PCG64(0).state = state
-    except (TypeError, ValueError, KeyError, OverflowError):
-        return False
-    return True
-
-
-def _is_network(network: Any) -> bool:
-    return (
-        isinstance(network, dict)
-        and set(network) == {"class", "parts", "arguments"}
-        and isinstance(network["class"], str)
-        and _are_texts(network["parts"])
-        and isinstance(network["arguments"], dict)
-        and set(network["arguments"]) <= set(ARGUMENTS)
-        and all(is_argument(value) for value in network["arguments"].values())
-    )

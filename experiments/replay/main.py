@@ -12,12 +12,13 @@ import numpy as np
 
 from checks import Verdict, relative_difference
 from checks.measure.layout import Array
-from checks.training.violation import Violation, both_gradients, described, plain
+from checks.training.violation import Violation, both_gradients, described
 from checks.training.violation_file import read_violation
 from experiments.command import DONE, NOT_SO, Parser, run_command
 from experiments.fraud.settings import UsageError
 from experiments.replay.networks import in_words, named, rebuilt
 from experiments.screen import printable, show, wrapped
+from trainer.storage.codec import to_plain
 
 IDENTICAL = "identical"
 SAME_LOSS = 1e-9  # relative; another library changes the last of 16 digits
@@ -110,7 +111,7 @@ def _again(violation: Violation, heading: str) -> int:
     with _guarded():
         report = violation.check(network, complex_confirmed=violation.complex_confirmed)
         here = both_gradients(violation.probe(network), report)
-    then, now = violation.report, plain(report.to_dict())
+    then, now = violation.report, to_plain(report.to_dict())
     _tell(f"Checked again here (python {platform.python_version()}, numpy {np.__version__}), {how}:")
     width = max(len(name) for name in ("tensor", *violation.parameters))
     _say(f"  {'tensor':<{width}}  {'then':<9}  {'here':<9}  {'gradient':<13}  numerical")
@@ -139,7 +140,7 @@ def _against(violation: Violation, heading: str, name: str) -> int:
         report = violation.check(network, complex_confirmed=False)
         loss = float(np.real(violation.probe(network).loss(violation.parameters)))
         made = _made(described(network))
-    then, now = violation.report, plain(report.to_dict())
+    then, now = violation.report, to_plain(report.to_dict())
     was = f"{_conclusion(then)}, difference {then['difference']:.3e}"
     _say(heading)
     _tell(f"  then: {was}", f"  against: {made}")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from checks import GradientReport, Verdict
-from checks.report.plain import restored
-from checks.report.report import Entries
+from checks.explain.entries import Entries
+from checks.training.kept import restored
 from experiments.runs.record import COUNTS, Check, Curve, Record
 from experiments.fraud.settings import UsageError
 from trainer import History
@@ -151,6 +151,7 @@ def _entries(path: Path) -> dict[str, Entries]:
             name: Entries(
                 np.asarray(arrays[f"gradient/{name}"], dtype=np.float64),
                 np.asarray(arrays[f"numerical/{name}"], dtype=np.float64),
+                np.full(np.shape(arrays[f"numerical/{name}"]), np.nan),  # its bounds are not kept
                 np.asarray(arrays[f"aside/{name}"], dtype=bool),
             )
             for name in names

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from checks import GradientCheck, GradientReport, Verdict, check_gradients, relative_difference
-from checks.measure.layout import Array, Layout
-from checks.measure.objective import Objective
-from checks.measure.slopes import STEP, central_sweep
+from checks.measure.layout import Array
+from checks.measure.slopes import central_sweep
+from checks.options import STEP
 from checks.training.probe import Probe, Sampler
 from datasets.fraud import Split
 from experiments.bugs.bugs import BUGS, plant
@@ -86,9 +86,8 @@ def torch_gradcheck(probe: Probe, *, fast_mode: bool) -> Callable[[], bool]:
 def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Row]:
     """Measure the full check on 256 rows against the exercise's loop and torch's slow mode."""
     probe, best = probe_of(data, 256, sizes), probe_of(data, 256, sizes, compiled=HAS_COMPILER)
-    layout = Layout(best.parameters)
-    objective = Objective(best.loss, layout, layout.flatten(best.parameters, "parameters"), best.coordinate_losses)
-    ours = np.concatenate([central_sweep(objective, name, STEP)[0] for name in layout.slices])
+    objective = best.objective()
+    ours = np.concatenate([central_sweep(objective, name, STEP)[0] for name in objective.layout.slices])
     apart = relative_difference(ours, exercise_gradient(probe))
     runs: dict[str, Callable[[], object]] = {"backproof": lambda: check(best, "full")}
     if HAS_COMPILER:

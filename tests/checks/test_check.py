@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from checks import Cause, GradientCheckError, Verdict, assert_gradients, check_gradients
-from checks.check import _is_finite
+from checks.judge.unmeasured import not_finite
+from checks.measure.objective import Objective
 
 RANDOM = np.random.default_rng(0)
 
@@ -456,7 +457,9 @@ def test_a_loss_that_swings_within_every_usual_step_raises_no_alarm_and_hides_no
 def test_what_is_not_finite_is_found_and_what_is_large_is_not_taken_for_it(entry, finite):
     vector = np.full(7, 0.5)
     vector[3] = entry
-    assert _is_finite(vector) is finite
+    for point, gradient in ((vector, np.ones(7)), (np.ones(7), vector)):
+        objective = Objective.of(lambda x: 0.0, point, gradient)
+        assert (not_finite(objective) is None) is finite
 
 
 STRANGE = [

@@ -21,7 +21,10 @@ EXTRAS = {
 #: checkpoints use as well. It belongs to the callback, and a check without a training run never loads it.
 OF_TRAINER = {
     "training/callback.py": {"trainer.callbacks.base"},
-    "training/violation_file.py": {"trainer.storage.archive"},
+    "training/kept.py": {"trainer.storage.codec"},
+    "training/proof.py": {"trainer.storage.codec"},
+    "training/violation.py": {"trainer.storage.codec"},
+    "training/violation_file.py": {"trainer.storage.archive", "trainer.storage.codec"},
 }
 
 HOME = Path(checks.__file__).parent

@@ -5,7 +5,8 @@ import pytest
 
 from checks import Verdict, check_gradients
 from checks.explain.diagnosis import diagnose, partners
-from checks.explain.mistake import Hints, Kind, Measured, Mistake
+from checks.explain.entries import Suspect
+from checks.explain.mistake import Hints, Kind, Mistake
 
 WAYS = [("full", "central"), ("full", "complex"), ("directions", "central"), ("directions", "complex")]
 
@@ -183,7 +184,7 @@ def test_the_rows_are_asked_only_where_no_signature_matched():
         return Mistake(Kind.CLASS, "the class weight")
 
     def measured(gradient):
-        return Measured("b2", gradient, rng.standard_normal(5), numerical, np.full(5, 1e-12))
+        return Suspect(gradient, numerical, np.full(5, 1e-12), np.zeros(5, bool), "b2", rng.standard_normal(5))
 
     hints = Hints(explain=explain)
     assert diagnose([measured(2.0 * numerical)], 1e-7, hints)["b2"].kind is Kind.SCALED

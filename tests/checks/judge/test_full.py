@@ -246,7 +246,7 @@ def test_all_zero_weights_are_undecided_and_called_not_exercised(case, refusing)
     loss = network.refusing if refusing else network.loss
     for way, report in verdicts(loss, network.gradients, zeros).items():
         assert report.verdict is Verdict.UNDECIDED, way
-        idle = {tensor.name for tensor in report.not_exercised}
+        idle = {name for name, tensor in report.tensors.items() if tensor.cause is Cause.NOT_EXERCISED}
         assert idle == {"W1", "b1", "W2", "b2", "W3"}, way  # only the last bias moves the loss
         assert report.tensors["b3"].verdict is Verdict.PASS
 
@@ -257,7 +257,11 @@ def test_a_dead_layer_is_called_not_exercised_with_a_count(case):
     network.parameters["b2"][:] = 0.5
     report = check_gradients(network.loss, network.gradients, network.parameters)
     assert report.verdict is Verdict.UNDECIDED
-    assert {tensor.name for tensor in report.not_exercised} == {"W1", "b1", "W2"}
+    assert {name for name, tensor in report.tensors.items() if tensor.cause is Cause.NOT_EXERCISED} == {
+        "W1",
+        "b1",
+        "W2",
+    }
     assert report.tensors["W1"].untouched == 35
 
 

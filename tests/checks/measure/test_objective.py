@@ -5,10 +5,7 @@ import pytest
 
 from checks import Verdict, check_gradients
 from checks.measure.layout import Layout
-from checks.measure.noise import noise
-from checks.measure.noise import repeats as loss_repeats
 from checks.measure.objective import ComplexRefusedError, Objective
-from checks.measure.sweeps import moved_losses
 
 POINT = {"W": np.arange(1.0, 16.0).reshape(5, 3), "b": np.array([0.3, -0.4, 0.5])}
 
@@ -26,8 +23,8 @@ def test_every_evaluation_counts_and_the_value_is_kept():
     calls = []
     own = make(lambda p: calls.append(1) or cubes(p))
     assert own.value == own.value == cubes(POINT)
-    own.moved("b", 1, 0.1)
-    moved_losses(own, [("W", np.full(15, 0.1))])
+    own.along(np.ones(18), 0.1)
+    own.moved_losses([("W", np.full(15, 0.1))])
     own.complex_along(np.ones(18), 1e-30)
     assert own.evaluations == len(calls) == 1 + 1 + 15 + 1
 
@@ -35,13 +32,13 @@ def test_every_evaluation_counts_and_the_value_is_kept():
 def test_a_move_touches_one_coordinate_and_is_taken_back():
     seen = []
     own = make(lambda p: seen.append({name: value.copy() for name, value in p.items()}) or cubes(p))
-    own.moved("W", 4, 0.25)
+    own.moved_losses([("W", np.where(np.arange(15) == 4, 0.25, 0.5))])
     own.at(own.point)
     expected = POINT["W"].copy()
     expected[1, 1] += 0.25
-    np.testing.assert_array_equal(seen[0]["W"], expected)
-    np.testing.assert_array_equal(seen[0]["b"], POINT["b"])
-    np.testing.assert_array_equal(seen[1]["W"], POINT["W"])
+    np.testing.assert_array_equal(seen[4]["W"], expected)
+    np.testing.assert_array_equal(seen[4]["b"], POINT["b"])
+    np.testing.assert_array_equal(seen[15]["W"], POINT["W"])
 
 
 def test_a_refused_complex_step_is_refused_for_good_and_costs_nothing_more():
@@ -74,7 +71,7 @@ def test_noise_is_the_rounding_of_the_loss_for_a_smooth_one():
     for offset in (0.0, 1.0, 1e6):
         own = make(lambda p, c=offset: cubes(p) + c)
         last_place = np.spacing(abs(own.value))
-        assert last_place <= noise(own) <= 300.0 * last_place
+        assert last_place <= own.noise <= 300.0 * last_place
 
 
 @pytest.mark.parametrize(
@@ -91,8 +88,8 @@ def test_noise_is_at_least_the_grain_of_a_loss_that_moves_in_steps(coarse, grain
     for _ in range(20):
         point = {"b": rng.standard_normal(7)}
         own = make(lambda p: coarse(8.5 + np.sin(p["b"]).sum() / 20.0), point)
-        assert grain <= noise(own) * (1.0 + 1e-9)
-        assert noise(own) <= 100.0 * grain
+        assert grain <= own.noise * (1.0 + 1e-9)
+        assert own.noise <= 100.0 * grain
 
 
 def test_nudging_moves_by_the_last_place_only():
@@ -108,7 +105,7 @@ def test_a_loss_repeats_if_it_gives_the_same_number_up_to_rounding(spread, repea
     rng = np.random.default_rng(0)
     own = make(lambda p: cubes(p) * (1.0 + spread * rng.standard_normal()))
     assert own.value != 0.0
-    assert loss_repeats(own) is repeats
+    assert own.repeats() is repeats
 
 
 def fast(p):

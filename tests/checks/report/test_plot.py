@@ -9,7 +9,6 @@ import pytest
 
 from checks import Verdict, check_gradients
 from checks.report.plot import CELLS, cells, plot, shade
-from checks.report.report import Entries
 
 
 @pytest.fixture
@@ -32,7 +31,9 @@ def test_cells_that_were_set_aside_or_not_measured_are_no_numbers(case):
     tensor = checked(case).tensors["W2"]
     numerical, aside = tensor.entries.numerical.copy(), np.zeros((3, 7), dtype=bool)
     numerical[0, 1], aside[2, 3] = np.nan, True
-    shown = cells(dataclasses.replace(tensor, entries=Entries(tensor.entries.gradient, numerical, aside)))
+    shown = cells(
+        dataclasses.replace(tensor, entries=dataclasses.replace(tensor.entries, numerical=numerical, aside=aside))
+    )
     assert set(zip(*np.nonzero(np.isnan(shown)), strict=True)) == {(0, 1), (2, 3)}
 
 
@@ -81,7 +82,7 @@ def test_kinks_have_a_colour_and_a_key_of_their_own(case, figure):
     aside = np.zeros((3, 7), dtype=bool)
     aside[1, 4] = True
     kinked = dataclasses.replace(tensor, entries=dataclasses.replace(tensor.entries, aside=aside))
-    axes = plot(dataclasses.replace(report, tensors=report.tensors | {"W2": kinked}), figure)
+    axes = plot(dataclasses.replace(report, tensors={**report.tensors, "W2": kinked}), figure)
     image = np.asarray(axes.images[2].get_array())
     odd = np.argwhere(np.any(image != image[0, 0], axis=-1) & (image[..., 0] > image[..., 2]))
     assert odd.tolist() == [[1, 4]]

@@ -21,7 +21,7 @@ def reports(case):
     noisy = {name: value * rng.uniform(0.5, 2.0, value.shape) for name, value in right.items()}
     doubled = {name: 2.0 * value for name, value in right.items()}
     zeros = {name: np.zeros_like(value) for name, value in network.parameters.items()}
-    terms = {name: (network.loss, lambda p: doubled) for name in ("legitimate rows", "fraud rows", "l2")}
+    terms = {name: (network.loss, lambda p: doubled) for name in ("class 0", "class 1", "l2")}
 
     def random_loss(p):
         return network.loss(p) * (1.0 + 0.1 * draws.standard_normal())

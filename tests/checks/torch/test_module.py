@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from checks import GradientCheckError, Verdict
+from checks import Cause, GradientCheckError, Verdict
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 library = pytest.importorskip("checks.torch.module")
@@ -220,7 +220,7 @@ def test_tied_and_unused_parameters():
     module.register_parameter("idle", nn.Parameter(torch.ones(2)))
     report = library.check_module(module, BCE, *rows(8, 4))
     assert "2.weight" not in report.tensors
-    assert [tensor.name for tensor in report.not_exercised] == ["idle"]
+    assert [name for name, tensor in report.tensors.items() if tensor.cause is Cause.NOT_EXERCISED] == ["idle"]
     assert not report.culprits
 
 

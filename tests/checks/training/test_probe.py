@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from checks.training.probe import Probe, Sampler, without_l2
+from checks.training.probe import Sampler, Storage, without_l2
 from trainer import Network
 
 
@@ -26,7 +26,7 @@ def test_every_probe_holds_both_classes_however_rare_one_is(rows, n_positive):
         assert least <= drawn <= max(round(rows * share), least) or rows - drawn == least
 
 
-def test_a_probe_of_64_rows_at_02_percent_fraud_holds_an_eighth_of_fraud():
+def test_a_probe_of_64_rows_holds_an_eighth_of_a_class_of_02_percent():
     targets = (np.arange(10_000) < 20).astype(np.float32)
     index = Sampler(targets, 64).draw(np.random.default_rng(0))
     assert (len(index), int(targets[index].sum())) == (64, 8)
@@ -56,7 +56,8 @@ def state(dtype=np.float64, **options):
 
 
 def probe(own, *, frozen=False, rows=11):
-    return Probe.draw(own, Sampler(own.targets, rows), np.random.default_rng(3), frozen=frozen)
+    storage = Storage(own.parameters, keeps_gradient=True)
+    return storage.draw(own, Sampler(own.targets, rows), np.random.default_rng(3), frozen=frozen)
 
 
 def test_a_float32_run_is_probed_in_float64_on_copies():
@@ -76,7 +77,7 @@ def test_a_frozen_mask_is_the_same_in_every_evaluation_and_another_in_every_prob
     rng, sampler = np.random.default_rng(0), Sampler(own.targets, 11)
     losses = []
     for _ in range(5):
-        drawn = Probe.draw(own, sampler, rng, frozen=True)
+        drawn = Storage(own.parameters, keeps_gradient=True).draw(own, sampler, rng, frozen=True)
         same = {drawn.loss(drawn.parameters) for _ in range(5)}
         assert len(same) == 1
         whole = drawn.network.loss(drawn.parameters, drawn.inputs, drawn.targets)
@@ -99,8 +100,8 @@ def test_the_terms_add_up_to_the_loss_and_so_do_their_gradients():
     own = state(l2=1e-2, positive_weight=3.0)
     drawn = probe(own)
     terms = drawn.terms()
-    assert list(terms) == ["legitimate rows", "fraud rows", "l2"]
-    shares = {"legitimate rows": np.mean(drawn.targets == 0), "fraud rows": np.mean(drawn.targets == 1), "l2": 1.0}
+    assert list(terms) == ["class 0", "class 1", "l2"]
+    shares = {"class 0": np.mean(drawn.targets == 0), "class 1": np.mean(drawn.targets == 1), "l2": 1.0}
     total = sum(shares[name] * loss(drawn.parameters) for name, (loss, _) in terms.items())
     assert total == pytest.approx(drawn.loss(drawn.parameters), rel=1e-12)
     for name, right in drawn.gradients(drawn.parameters).items():
@@ -121,11 +122,11 @@ def test_what_was_exercised_is_counted_by_hand():
     own.parameters["b2"][...] = 1e6
     drawn = probe(own)
     gradient = np.concatenate([value.ravel() for value in drawn.gradients(drawn.parameters).values()])
-    exercised = drawn.exercised(own, gradient)
+    exercised = drawn.exercised(own.parameters, gradient)
     assert (exercised.active_units, exercised.units) == (6, 8)
     assert exercised.rows.tolist() == drawn.index.tolist()
     assert exercised.positive_rows.tolist() == [row for row in drawn.index.tolist() if own.targets[row] == 1]
     assert 0.0 < exercised.precision_difference < 1e-4
     assert drawn.inactivity() == "layer 1: 2 of 5 units dead"
-    assert probe(state()).exercised(state(), gradient).precision_difference is None
-    assert drawn.exercised(own).units == 0  # not looked at
+    assert probe(state()).exercised(state().parameters, gradient).precision_difference is None
+    assert drawn.exercised(own.parameters).units == 0  # not looked at

@@ -48,7 +48,7 @@ def test_the_numbers_of_the_paragraph_are_those_of_the_reports(coverage):
     assert "compared 3 times, at iteration" in text.replace("iterations", "iteration")
     assert "all 62 parameters" in text
     assert "3 of 3 checks passed" in text
-    assert f"{len(proof.positive_rows)} of the 18 with fraud" in text
+    assert f"{len(proof.positive_rows)} of the 18 with target 1" in text
     assert f"{len(proof.rows)} rows" in text
     assert 20 <= len(proof.rows) <= 60
     assert trainer.history.rows[-1]["proof"] == text
@@ -126,8 +126,8 @@ def test_terms_are_named_only_if_they_were_checked():
     for terms in (False, True):
         check = GradientCheck(every=6, terms=terms)
         run(check)
-        assert ("The terms legitimate rows, fraud rows, l2 of the loss were checked apart" in str(check.proof)) is terms
-        assert check.proof.to_dict()["terms"] == (["legitimate rows", "fraud rows", "l2"] if terms else [])
+        assert ("The terms class 0, class 1, l2 of the loss were checked apart" in str(check.proof)) is terms
+        assert check.proof.to_dict()["terms"] == (["class 0", "class 1", "l2"] if terms else [])
 
 
 def test_hidden_units_are_not_spoken_of_where_there_are_none():

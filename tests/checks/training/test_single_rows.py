@@ -35,7 +35,7 @@ def row_case(spoil):
 
 
 def explain(spoil):
-    return explain_by_rows(row_case(spoil), CLASSES, PARAMETERS, ["b1", "W1"], 1e-5)
+    return explain_by_rows(row_case(spoil), CLASSES, PARAMETERS, ["b1", "W1"])
 
 
 @pytest.mark.parametrize(("legitimate", "fraud"), [(1.0, 0.5), (2.0, 1.0), (1.0, 9.0), (-1.0, 1.0)])
@@ -68,4 +68,4 @@ def test_anything_else_is_not_explained(spoil):
 
 
 def test_only_a_bias_shows_what_flows_in():
-    assert explain_by_rows(row_case(lambda g, row, active: 2.0 * g), CLASSES, {"W1": WEIGHT}, ["W1"], 1e-5) is None
+    assert explain_by_rows(row_case(lambda g, row, active: 2.0 * g), CLASSES, {"W1": WEIGHT}, ["W1"]) is None

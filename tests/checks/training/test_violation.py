@@ -10,10 +10,11 @@ import pytest
 from checks import GradientCheck, Verdict
 from checks.training import callback
 from checks.training.callback import TrainingHaltedByCheck
-from checks.training.violation import MEASURED_AT_MOST, both_gradients, plain
+from checks.training.violation import MEASURED_AT_MOST, both_gradients
 from checks.training.violation_file import read_violation
 from experiments.bugs.bugs import plant
 from trainer import SGD, Network, Parameters, Trainer
+from trainer.storage.codec import to_plain
 
 SIZES = (7, 5, 3, 1)
 
@@ -37,7 +38,7 @@ def halted(folder, bug="weight-doubled", network=None, dtype="float64", data=Non
 
 def but_for_time(report):
     """Give a report as plain data without the time it took, in which NaN equals NaN."""
-    data = plain(report.to_dict() if hasattr(report, "to_dict") else report)
+    data = to_plain(report.to_dict() if hasattr(report, "to_dict") else report)
     for part in (data, *data.get("terms", {}).values()):
         del part["seconds"]
     return repr(data)

@@ -9,7 +9,7 @@ import pytest
 from checks import Cause
 from checks.explain.mistake import Kind
 from checks.judge import directions, examine, full, ladder
-from checks.measure import noise, slopes
+from checks.measure import objective, slopes
 from experiments.bugs.bugs import BUGS
 from experiments.bugs.planting import line
 from experiments.mutants import campaign
@@ -86,7 +86,7 @@ def test_a_bound_that_is_far_too_large_lets_small_mistakes_through(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(noise, "ROUNDING", 1e4 * noise.ROUNDING)
+    monkeypatch.setattr(objective, "ROUNDING", 1e4 * objective.ROUNDING)
     assert share(run_unit(UNIT), name) < 0.5
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict
-from checks.report.report import Entries
+from checks.explain.entries import Entries
 from experiments.runs import reading
 from experiments.runs.curve import POINTS, curve
 from experiments.runs.reading import read_run

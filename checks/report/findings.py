@@ -1,0 +1,220 @@
+"""Findings: what a check found, as data only; `checks.report.report` gives them words and pictures."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import chain
+from typing import Annotated, Any, Self, TypeAlias
+
+from checks.explain.entries import Entries
+from checks.explain.mistake import Mistake
+from checks.verdict import Cause, Verdict
+
+#: A range in an annotation, least and most, holds what is read from a file (`trainer.storage.codec`).
+Count: TypeAlias = Annotated[int, (0, 2**63)]
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What the check found out about one tensor.
+
+    Attributes
+    ----------
+    name : str
+        The tensor.
+    shape : tuple of int
+        Its shape.
+    verdict : Verdict
+        PASS, FAIL or UNDECIDED for this tensor alone.
+    cause : Cause
+        Why.
+    difference : float
+        Classic relative difference over the coordinates that were not set aside, dimensionless. With
+        ``coverage="directions"`` an estimate from one random direction.
+    gradient_norm : float
+        Euclidean norm of the gradient under test, in units of loss per parameter.
+    worst_index : tuple of int
+        Where gradient and numerical gradient lie furthest apart. Empty where that was not looked for.
+    gradient, numerical : float
+        Both values there (or both slopes along the direction, where there is no index).
+    kinks : int
+        Coordinates set aside because the loss has a kink there.
+    untouched : int
+        Coordinates at which both are exactly zero: nothing was exercised there.
+    excluded : float
+        An error above this share of ``gradient_norm`` is excluded, with probability ``confidence``.
+    confidence : float
+        1 for a full check, 0.99 for a random direction.
+    evidence : str
+        The readings the verdict rests on, where it is not a plain PASS.
+    mistake : Mistake or None
+        What kind of mistake it looks like, where the verdict is FAIL.
+    entries : Entries or None
+        Both gradients whole, after a full check; it is not in `GradientReport.to_dict`.
+    """
+
+    name: str
+    shape: tuple[Count, ...]
+    verdict: Verdict
+    cause: Cause
+    difference: float
+    gradient_norm: float
+    worst_index: tuple[Count, ...]
+    gradient: float
+    numerical: float
+    kinks: Count = 0
+    untouched: Count = 0
+    excluded: float = math.inf
+    confidence: float = 1.0
+    evidence: str = ""
+    mistake: Mistake | None = field(default=None, metadata={"may_lack": True})
+    entries: Entries | None = field(default=None, compare=False, repr=False, metadata={"kept": False})
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return math.prod(self.shape)
+
+    @property
+    def ratio(self) -> float:
+        """``gradient / numerical`` at the worst index: 2, -1, the number of rows … often names the mistake."""
+        if self.numerical == 0.0:
+            return math.nan if self.gradient == 0.0 else math.copysign(math.inf, self.gradient)
+        return self.gradient / self.numerical
+
+    @property
+    def label(self) -> str:
+        """The worst coordinate as its owner would write it, such as ``W2[3, 1]``."""
+        return f"{self.name}[{', '.join(map(str, self.worst_index))}]" if self.worst_index else self.name
+
+
+DEFAULTS = {part.name: part.default for part in fields(TensorReport)}
+
+
+class Tensors(Mapping[str, TensorReport]):
+    """The reports of all tensors in columns, in the order of the forward pass; a row is made when somebody looks at it.
+
+    Nearly every check of a run passes, and nobody reads its tensors one by one.
+    """
+
+    def __init__(self, **columns: Sequence[Any]) -> None:
+        self._columns = columns
+        self._places = {name: place for place, name in enumerate(columns["name"])}
+        self._rows: dict[str, TensorReport] = {}
+
+    @classmethod
+    def of(cls, rows: Iterable[TensorReport]) -> Self:
+        """Take rows that are made already."""
+        made = list(rows)
+        tensors = cls(**{name: [getattr(row, name) for row in made] for name in DEFAULTS})
+        tensors._rows = {row.name: row for row in made}
+        return tensors
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Give one field of every tensor."""
+        return self._columns[name] if name in self._columns else [DEFAULTS[name]] * len(self)
+
+    def with_rows(self, rows: Mapping[str, TensorReport]) -> Self:
+        """Give the same tensors, some of them with these reports instead."""
+        return self.of(rows.get(name) or row for name, row in self.items()) if rows else self
+
+    def __getitem__(self, name: str) -> TensorReport:
+        """Return the report of one tensor."""
+        if name not in self._rows:
+            place = self._places[name]
+            self._rows[name] = TensorReport(**{field: column[place] for field, column in self._columns.items()})
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        """Show the names and their verdicts."""
+        shown = ", ".join(f"{name}: {verdict}" for name, verdict in zip(self, self.column("verdict"), strict=True))
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The data of a report, and what follows from them; `checks.GradientReport` tells the fields."""
+
+    difference: float
+    plain_difference: float
+    threshold: float
+    tensors: Annotated[Mapping[str, TensorReport], (1, math.inf)]
+    coverage: str
+    derivative: str
+    loss: float
+    step: float
+    evaluations: Count
+    seconds: float
+    terms: Mapping[str, "Findings"] = field(default_factory=dict, metadata={"may_lack": True})
+    notes: tuple[str, ...] = ()
+    complex_confirmed: bool = field(default=False, metadata={"may_lack": True})
+
+    def __post_init__(self) -> None:
+        """Take rows as columns."""
+        if not isinstance(self.tensors, Tensors):
+            object.__setattr__(self, "tensors", Tensors.of(self.tensors.values()))
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS."""
+        verdicts = {*self.column("verdict"), *(term.verdict for term in self.terms.values())}
+        return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in verdicts)
+
+    @cached_property
+    def cause(self) -> Cause:
+        """The cause of the verdict: that of the tensor that decides it."""
+        if self.culprits:
+            return self.culprits[0].cause
+        causes = zip(self.column("verdict"), self.column("cause"), strict=True)
+        of_terms = ((term.verdict, term.cause) for term in self.terms.values())
+        return next(Cause(cause) for verdict, cause in chain(causes, of_terms) if verdict is self.verdict)
+
+    @cached_property
+    def culprits(self) -> list[TensorReport]:
+        """The failing tensors in the order of backprop, from the output to the input.
+
+        An error in one layer's backward flows into every layer before it, so the first is where to look. Where
+        only terms fail, those of the terms.
+        """
+        verdicts = list(zip(self.tensors, self.column("verdict"), strict=True))
+        own = [self.tensors[name] for name, verdict in reversed(verdicts) if verdict is Verdict.FAIL]
+        return own or [tensor for term in self.terms.values() for tensor in term.culprits]
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Number of coordinates the report speaks of."""
+        return sum(map(math.prod, self.column("shape")))
+
+    @property
+    def kinks(self) -> int:
+        """Coordinates set aside because the loss has a kink there."""
+        return sum(self.column("kinks"))
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Give one field of every tensor, in their order, without making the reports of the tensors."""
+        tensors: Any = self.tensors  # a Tensors, by now
+        column: Sequence[Any] = tensors.column(name)
+        return column
+
+    def excluded_errors(self) -> dict[str, float]:
+        """Give what each tensor that passed excludes: errors above this share of its gradient's norm."""
+        columns = zip(self.tensors, self.column("verdict"), self.column("excluded"), strict=True)
+        return {name: excluded for name, verdict, excluded in columns if verdict is Verdict.PASS}
+
+    def differences(self) -> dict[str, float]:
+        """Give the relative difference of each tensor in which something was exercised and measured."""
+        columns = zip(self.tensors, self.column("cause"), self.column("difference"), strict=True)
+        return {
+            name: difference
+            for name, cause, difference in columns
+            if cause is not Cause.NOT_EXERCISED and not math.isnan(difference)
+        }
