@@ -37,7 +37,7 @@ oldest: export OMP_NUM_THREADS = 1
 oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python --version
 	$(OLDEST)/bin/python -m pip freeze --disable-pip-version-check --exclude-editable
-	$(OLDEST)/bin/python -m pytest -n 2 -W default::DeprecationWarning
+	$(OLDEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning
 
 $(OLDEST)/installed: pyproject.toml scripts/oldest.py
 	$(PYTHON) -m venv --clear $(OLDEST)
