@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 
-.PHONY: fraud test lint clean
+.PHONY: fraud test lint oldest clean
 
 fraud: $(VENV)/core
 	$(BIN)/python -m experiments.fraud --check-every 100
@@ -29,5 +30,20 @@ $(VENV)/test: $(VENV)/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+# The suite with the oldest versions that pyproject.toml allows. They may find what they use of newer libraries deprecated:
+# that is theirs, and no error here.
+oldest: export OPENBLAS_NUM_THREADS = 1
+oldest: export OMP_NUM_THREADS = 1
+oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python --version
+	$(OLDEST)/bin/python -m pip freeze --disable-pip-version-check --exclude-editable
+	$(OLDEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning
+
+$(OLDEST)/installed: pyproject.toml scripts/oldest.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(PYTHON) scripts/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(OLDEST)/oldest.txt --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
