@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from checks.check import GradientCheckError, assert_gradients, check_gradients
+from checks.flat import check_flat
 from checks.measure.difference import relative_difference
 from checks.measure.slopes import numerical_gradient
 from checks.report.findings import TensorReport
@@ -11,15 +12,18 @@ from checks.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
     from checks.training.callback import GradientCheck
+    from checks.training.proof import Proof
 
 __all__ = [
     "Cause",
     "GradientCheck",
     "GradientCheckError",
     "GradientReport",
+    "Proof",
     "TensorReport",
     "Verdict",
     "assert_gradients",
+    "check_flat",
     "check_gradients",
     "numerical_gradient",
     "relative_difference",
@@ -28,8 +32,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what belongs to a training run, and with it `trainer`, only for those who ask for it."""
-    if name != "GradientCheck":
+    if name not in ("GradientCheck", "Proof"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from checks.training.callback import GradientCheck
+    from checks.training import callback, proof
 
-    return GradientCheck
+    return callback.GradientCheck if name == "GradientCheck" else proof.Proof

@@ -11,6 +11,8 @@ from checks.check import check_gradients
 from checks.measure.layout import Array
 from checks.report.report import GradientReport
 
+__all__ = ["check_flat"]
+
 SINGLE = "x"  # the vector's name where its coordinates have none
 
 #: One name a coordinate; or one a block of them, with its shape.

@@ -51,28 +51,14 @@ class Rung:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the examination of one slope found.
+    """What the examination of one slope found."""
 
-    Attributes
-    ----------
-    cause : Cause
-        AGREES, WRONG, KINK, ROUNDING or NOT_FINITE.
-    value, bound : float
-        The best measured slope and the bound on its error.
-    at_kink : bool
-        Whether left and right slopes stay apart down to the smallest step that can tell.
-    step : float
-        The step of the best central reading.
-    evidence : str
-        The readings on which the cause rests, in one sentence.
-    """
-
-    cause: Cause
-    value: float
-    bound: float
-    step: float
-    evidence: str
-    at_kink: bool = False
+    cause: Cause  # AGREES, WRONG, KINK, ROUNDING or NOT_FINITE
+    value: float  # the best measured slope
+    bound: float  # on its error
+    step: float  # of the best central reading
+    evidence: str  # the readings on which the cause rests, in one sentence
+    at_kink: bool = False  # whether left and right slopes stay apart down to the smallest step that can tell
 
 
 def climb(

@@ -13,15 +13,9 @@ from checks.measure.layout import Array
 
 
 def run(calls: Sequence[Callable[[], Array]], n_jobs: int) -> list[Array]:
-    """Make every call, and return the results in order.
+    """Make every call, and return the results in order; ``n_jobs`` is joblib's, and so is the backend in force.
 
-    Parameters
-    ----------
-    calls : sequence of callable
-        For other processes, of what can be pickled (by cloudpickle, so that a lambda can).
-    n_jobs : int
-        Processes, as in joblib: 1 is this one, and nothing is started; -1 is one for every core. The backend is
-        the one in force: ``joblib.parallel_config`` chooses another, such as a cluster.
+    What goes to other processes is pickled by cloudpickle, so that a lambda can go.
     """
     if n_jobs == 1 or len(calls) == 1:
         with one_thread():

@@ -1,10 +1,9 @@
 """Findings: what a check found, as data only; `checks.report.report` gives them words and pictures."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import chain
 from typing import Annotated, Any, Self, TypeAlias
 
 from checks.explain.entries import Entries
@@ -95,25 +94,29 @@ DEFAULTS = {part.name: part.default for part in fields(TensorReport)}
 class Tensors(Mapping[str, TensorReport]):
     """The reports of all tensors in columns, in the order of the forward pass; a row is made when somebody looks at it.
 
-    Nearly every check of a run passes, and nobody reads its tensors one by one.
+    Nearly every check of a run passes, and nobody reads its tensors one by one. A column may be a function that gives it.
     """
 
-    def __init__(self, **columns: Sequence[Any]) -> None:
-        self._columns = columns
-        self._places = {name: place for place, name in enumerate(columns["name"])}
+    def __init__(self, names: Sequence[str], **columns: Sequence[Any] | Callable[[], Sequence[Any]]) -> None:
+        self._names = names
+        self._columns = {"name": names, **columns}
         self._rows: dict[str, TensorReport] = {}
 
     @classmethod
     def of(cls, rows: Iterable[TensorReport]) -> Self:
         """Take rows that are made already."""
         made = list(rows)
-        tensors = cls(**{name: [getattr(row, name) for row in made] for name in DEFAULTS})
+        columns = {name: [getattr(row, name) for row in made] for name in DEFAULTS if name != "name"}
+        tensors = cls([row.name for row in made], **columns)
         tensors._rows = {row.name: row for row in made}
         return tensors
 
     def column(self, name: str) -> Sequence[Any]:
         """Give one field of every tensor."""
-        return self._columns[name] if name in self._columns else [DEFAULTS[name]] * len(self)
+        column = self._columns.get(name)
+        if callable(column):
+            column = self._columns[name] = column()
+        return [DEFAULTS[name]] * len(self) if column is None else column
 
     def with_rows(self, rows: Mapping[str, TensorReport]) -> Self:
         """Give the same tensors, some of them with these reports instead."""
@@ -122,17 +125,19 @@ class Tensors(Mapping[str, TensorReport]):
     def __getitem__(self, name: str) -> TensorReport:
         """Return the report of one tensor."""
         if name not in self._rows:
-            place = self._places[name]
-            self._rows[name] = TensorReport(**{field: column[place] for field, column in self._columns.items()})
+            if name not in self._names:
+                raise KeyError(name)
+            place = self._names.index(name)
+            self._rows[name] = TensorReport(**{field: self.column(field)[place] for field in self._columns})
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
-        return iter(self._places)
+        return iter(self._names)
 
     def __len__(self) -> int:
         """Return the number of tensors."""
-        return len(self._places)
+        return len(self._names)
 
     def __repr__(self) -> str:
         """Show the names and their verdicts."""
@@ -166,7 +171,7 @@ class Findings:
     @cached_property
     def verdict(self) -> Verdict:
         """FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS."""
-        verdicts = {*self.column("verdict"), *(term.verdict for term in self.terms.values())}
+        verdicts = [*self.column("verdict"), *(term.verdict for term in self.terms.values())]
         return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in verdicts)
 
     @cached_property
@@ -174,9 +179,11 @@ class Findings:
         """The cause of the verdict: that of the tensor that decides it."""
         if self.culprits:
             return self.culprits[0].cause
-        causes = zip(self.column("verdict"), self.column("cause"), strict=True)
-        of_terms = ((term.verdict, term.cause) for term in self.terms.values())
-        return next(Cause(cause) for verdict, cause in chain(causes, of_terms) if verdict is self.verdict)
+        verdicts = self.column("verdict")
+        if self.verdict in verdicts:
+            cause: Cause = self.column("cause")[verdicts.index(self.verdict)]
+            return cause
+        return next(term.cause for term in self.terms.values() if term.verdict is self.verdict)
 
     @cached_property
     def culprits(self) -> list[TensorReport]:
@@ -185,6 +192,8 @@ class Findings:
         An error in one layer's backward flows into every layer before it, so the first is where to look. Where
         only terms fail, those of the terms.
         """
+        if self.verdict is not Verdict.FAIL:
+            return []
         verdicts = list(zip(self.tensors, self.column("verdict"), strict=True))
         own = [self.tensors[name] for name, verdict in reversed(verdicts) if verdict is Verdict.FAIL]
         return own or [tensor for term in self.terms.values() for tensor in term.culprits]

@@ -44,26 +44,8 @@ def plot(report: Findings, figure: Any = None, *, width: float = 720.0) -> Any:
 
     A cell is ``|gradient - numerical|`` in units of the root mean square of both, so that the root mean square
     of a tensor's cells is the tensor's difference. After ``coverage="directions"`` a tensor has one number, and one
-    colour.
-
-    Parameters
-    ----------
-    report : GradientReport
-        What to draw.
-    figure : matplotlib.figure.Figure, optional
-        Where to draw; a new one of pyplot's by default. Its size is set.
-    width : float, default=720
-        Width of the figure, in points.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        With one image for each tensor, in their order, and one for the scale; its units are points.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is missing, which comes with the extra ``report``.
+    colour. The figure, a new one of pyplot's by default, gets its size, ``width`` in points. In the axes that come back
+    each tensor is an image, in their order, and the scale one more; their units are points.
     """
     keys = _keys(report)
     tensors = list(report.tensors.values())[:TENSORS]
@@ -85,13 +67,7 @@ def plot(report: Findings, figure: Any = None, *, width: float = 720.0) -> Any:
 
 
 def new_figure() -> Any:
-    """Give an empty figure of pyplot's.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is missing.
-    """
+    """Give an empty figure of pyplot's, or say that matplotlib is missing."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -105,14 +81,11 @@ def new_figure() -> Any:
 def cells(tensor: TensorReport) -> Array:
     """Give the differences of a tensor's entries as a matrix: NaN where nothing was measured or set aside.
 
-    Parameters
-    ----------
-    tensor : TensorReport
-        After a full check; without entries the matrix has one cell, the tensor's difference.
+    Without entries, as after a check along a direction, it has one cell, the tensor's difference.
     """
     if tensor.entries is None or not tensor.size:
         return np.array([[tensor.difference]])
-    kept = ~tensor.entries.aside & np.isfinite(tensor.entries.numerical) & np.isfinite(tensor.entries.gradient)
+    kept = tensor.entries.known & np.isfinite(tensor.entries.gradient)
     gradient, numerical = (np.where(kept, a, 0.0) for a in (tensor.entries.gradient, tensor.entries.numerical))
     typical = (np.linalg.norm(gradient) + np.linalg.norm(numerical)) / np.sqrt(max(1, kept.sum()))
     errors = np.abs(gradient - numerical) / (typical or 1.0)

@@ -13,8 +13,8 @@ import numpy as np
 from checks import GradientReport, Verdict
 from checks.explain.entries import Entries
 from checks.training.kept import restored
-from experiments.runs.record import COUNTS, Check, Curve, Record
 from experiments.fraud.settings import UsageError
+from experiments.runs.record import COUNTS, Check, Curve, Record
 from trainer import History
 
 MOST_JSON = 64 << 20  # bytes of one file; a report of thousands of tensors takes one MiB

@@ -9,11 +9,11 @@ import pytest
 
 from checks import Verdict
 from checks.explain.entries import Entries
+from experiments.fraud.settings import UsageError
+from experiments.report.main import main
 from experiments.runs import reading
 from experiments.runs.curve import POINTS, curve
 from experiments.runs.reading import read_run
-from experiments.report.main import main
-from experiments.fraud.settings import UsageError
 
 Captured = pytest.CaptureFixture[str]
 
