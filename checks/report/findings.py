@@ -94,7 +94,7 @@ DEFAULTS = {part.name: part.default for part in fields(TensorReport)}
 class Tensors(Mapping[str, TensorReport]):
     """The reports of all tensors in columns, in the order of the forward pass; a row is made when somebody looks at it.
 
-    Nearly every check of a run passes, and nobody reads its tensors one by one. A column may be a function that gives it.
+    Nearly every check of a run passes, and nobody reads its tensors one by one. A column may be a function of its own.
     """
 
     def __init__(self, names: Sequence[str], **columns: Sequence[Any] | Callable[[], Sequence[Any]]) -> None:
