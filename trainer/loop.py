@@ -1,8 +1,91 @@
-"""Epochs: the only training loop in the project."""
+"""The loop: the only training loop in the project, and the hooks that it calls."""
+
+import logging
+from collections.abc import Callable, Sequence
 
 from trainer.batches import Batches
-from trainer.callbacks.base import TrainState
-from trainer.hooks import Hooks
+from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingHalted, TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class Hooks:
+    """What one run calls at each of its moments.
+
+    Parameters
+    ----------
+    callbacks : sequence of Callback
+        Called in this order, at the end as at the beginning.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = callbacks
+        self._begun: list[Callback] = []
+        # Only what is overridden: a callback that does nothing at a moment costs nothing there.
+        self._bound: dict[str, list[Callable[[TrainState], None]]] = {
+            name: [
+                getattr(callback, name)
+                for callback in callbacks
+                if getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
+            ]
+            for name in HOOKS
+        }
+
+    def begin(self, state: TrainState) -> bool:
+        """Call every `on_train_begin`; return whether a stop was requested."""
+        for callback in self._callbacks:
+            self._begun.append(callback)
+            callback.on_train_begin(state)
+        return state.stop_reason is not None
+
+    def at(self, name: str) -> Sequence[Callable[[TrainState], None]]:
+        """Give what is to be called at that moment."""
+        return self._bound[name]
+
+    def call(self, name: str, state: TrainState) -> bool:
+        """Call the hooks of one moment; return whether a stop was requested."""
+        for hook in self._bound[name]:
+            hook(state)
+        return state.stop_reason is not None
+
+    def end(self, state: TrainState, error: BaseException | None) -> None:
+        """Call `on_train_end` of all that began, whatever the others raise; write the end row.
+
+        Parameters
+        ----------
+        state : TrainState
+        error : BaseException or None
+            What ended the run, and is on its way out.
+
+        Raises
+        ------
+        ExceptionGroup
+            Of what the end hooks raised, with `error` as its cause; an interrupt stays an interrupt, and then
+            they are logged instead.
+        """
+        reason = state.stop_reason
+        state.outcome = "completed" if reason is None else "stopped"
+        if error is not None:
+            first_line = str(error).partition("\n")[0]  # a report may follow, which is kept elsewhere
+            state.outcome, reason = _outcome(error), f"{type(error).__name__}: {first_line}"
+        state.row = {"event": "end", "outcome": state.outcome, "reason": reason, "iteration": state.iteration}
+        failures: list[BaseException] = []
+        for callback in self._begun:
+            try:
+                callback.on_train_end(state)
+            except BaseException as failure:
+                failures.append(failure)
+        if failures and error is None:
+            state.outcome = _outcome(failures[0])
+            state.row |= {"outcome": state.outcome, "reason": f"on_train_end: {failures[0]!r}"}
+        try:
+            state.history.append(state.row)
+        finally:
+            state.history.close()
+        if failures and (error is None or isinstance(error, Exception)):
+            raise BaseExceptionGroup("on_train_end failed", failures) from error
+        for unraised in failures:
+            logger.error("on_train_end failed while the run was interrupted", exc_info=unraised)
 
 
 def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
@@ -57,3 +140,9 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
             state.history.append(state.row)
         if stop:
             return
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, TrainingHalted):
+        return "halted"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

@@ -7,16 +7,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainer.batches import Batch, Batches
-from trainer.callbacks.base import Callback, Outcome, TrainState
-from trainer.callbacks.place import Place
+from trainer.batches import Batch, Batches, checked_inputs, checked_targets, release
+from trainer.callbacks.base import Callback, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
-from trainer.hooks import Hooks
-from trainer.loop import run_epochs
+from trainer.loop import Hooks, run_epochs
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
-from trainer.rows import checked_inputs, checked_targets, release
 from trainer.storage.history import History
 
 PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations

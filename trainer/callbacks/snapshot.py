@@ -9,9 +9,9 @@ from zlib import crc32
 
 import numpy as np
 
+from trainer.batches import release
 from trainer.callbacks.base import Callback, TrainState
 from trainer.network.parameters import Array
-from trainer.rows import release
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 from trainer.storage.history import History
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,15 +11,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from trainer.callbacks.base import Callback, TrainingHalted
+from trainer.callbacks.base import Callback, TrainingHalted, TrainState
 from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, checked_classes
-from trainer.estimator.resumption import Resumption
 from trainer.estimator.row_weights import RowWeightedNetwork
 from trainer.estimator.sklearn_callbacks import CallbackSupport, fit_task, with_callbacks
 from trainer.network.losses import sigmoid
 from trainer.network.network import Network
-from trainer.network.parameters import Array
-from trainer.optimizers import SGD, Adam, Optimizer
+from trainer.network.parameters import Array, Parameters
+from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
 from trainer.trainer import PREDICTION_ROWS, Trainer
 
 FLOATS = (np.float64, np.float32)  # what a table may stay; anything else becomes the first
@@ -248,3 +248,25 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer. Expected 'adam', 'sgd' or an Optimizer. Received {self.optimizer!r}.")
         return OPTIMIZERS[self.optimizer](self.learning_rate)
+
+
+class Resumption(Callback):
+    """Puts back parameters, what the optimizer remembers, and the count of iterations; first in the list.
+
+    Parameters
+    ----------
+    state : TrainState
+        Of the earlier run; only what is named above is kept, not its rows.
+    """
+
+    def __init__(self, state: TrainState) -> None:
+        self.parameters: Parameters = state.parameters
+        self.optimizer_state: OptimizerState = state.optimizer_state
+        self.iteration = state.iteration
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Begin where the earlier run ended; copies, so that a run that fails costs nothing."""
+        state.parameters.vector[...] = self.parameters.vector
+        state.optimizer_state = replace(self.optimizer_state, moments=copy.deepcopy(self.optimizer_state.moments))
+        state.iteration = self.iteration
+        state.n_iterations += self.iteration
