@@ -8,10 +8,10 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from trainer.network import sweep
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
 from trainer.network.parameters import Array, Parameters
+from trainer.network.sweep import Sweep
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
 
@@ -234,7 +234,7 @@ class Network:
         ValueError
             If `name` is no parameter of this network.
         """
-        return sweep.coordinate_losses(self, parameters, inputs, targets, name, step, rng)
+        return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
 
 
 def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
