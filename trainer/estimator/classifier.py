@@ -12,8 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainer.callbacks.base import Callback, TrainingHalted, TrainState
-from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, checked_classes
-from trainer.estimator.row_weights import RowWeightedNetwork
+from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, RowWeightedNetwork, checked_classes
 from trainer.estimator.sklearn_callbacks import CallbackSupport, fit_task, with_callbacks
 from trainer.network.losses import sigmoid
 from trainer.network.network import Network

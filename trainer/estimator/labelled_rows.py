@@ -1,5 +1,10 @@
-"""LabelledRows: a scikit-learn user's table, labels and weights, turned into what the trainer takes."""
+"""LabelledRows: a scikit-learn user's table, labels and weights, turned into what the trainer takes.
 
+A weight is the last column of the table, which no layer sees. So it travels with its row through shuffling, batches,
+checkpoints and the rows that a gradient check picks, and loss and gradients stay pure functions.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -11,6 +16,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
+from trainer.network.layers import Backward, Layer
+from trainer.network.losses import WeightedBinaryCrossEntropy
+from trainer.network.network import Network
 from trainer.network.parameters import Array
 
 ClassWeight = dict[Any, float] | Literal["balanced"] | None
@@ -108,3 +116,48 @@ class LabelledRows:
                 f"Invalid class_weight. Expected positive weights of both classes. Received {class_weight!r}."
             )
         return float(negatives / positives)
+
+
+class RowWeightedNetwork(Network):
+    """A network of the same layers over a table whose last column is how much each row counts.
+
+    ``loss = mean(w · per_row) + penalty``, with the mean over the rows of a batch. Weights of mean 1 over the training
+    rows keep the balance between data and penalty; then an integer weight is the same as so many copies of the row:
+    exactly where a batch holds all rows, and in expectation where it does not.
+    """
+
+    def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
+        super().__init__(layer_sizes, **options)
+        self.layer_sizes = (self.layer_sizes[0] + 1, *self.layer_sizes[1:])
+        self.layers.insert(0, WithoutWeights())
+        self.criterion = RowWeightedCriterion(self.positive_weight)
+
+    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
+        """Return targets and weights, shape (n_rows, 2)."""
+        return np.stack([targets, inputs[:, -1]], axis=1)
+
+
+class WithoutWeights(Layer):
+    """Drops the last column; it comes before all parameters, so no gradient needs to pass back through it."""
+
+    def forward(
+        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, Backward]:
+        """Return ``inputs[..., :-1]``."""
+        return inputs[..., :-1], lambda output_gradient, gradients: None
+
+
+class RowWeightedCriterion(WeightedBinaryCrossEntropy):
+    """Binary cross-entropy of targets of shape (n_rows, 2), the second a factor of each row's loss and gradient."""
+
+    def per_row(self, logits: Array, targets: Array) -> Array:
+        """Return the weighted loss of every row."""
+        losses = super().per_row(logits, targets[:, 0])
+        losses *= targets[:, 1]
+        return losses
+
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        """Return the mean of `per_row` and its gradient with respect to real logits, shape (n_rows,)."""
+        _, gradient = super().value_and_gradient(logits, targets[:, 0])
+        gradient *= targets[:, 1]
+        return float(self.per_row(logits, targets).mean()), gradient

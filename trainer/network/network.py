@@ -144,6 +144,10 @@ class Network:
             outputs, _ = layer.forward(parameters, outputs, None)
         return activations[1:]
 
+    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
+        """Return what the criterion holds the logits against: the targets; a subclass may add to them."""
+        return targets
+
     def loss(
         self,
         parameters: Mapping[str, Array],
@@ -163,7 +167,7 @@ class Network:
         rng : numpy.random.Generator, optional
             Draws the dropout masks. None is evaluation: no dropout, nothing drawn.
         """
-        data_loss = self.criterion.value(self.logits(parameters, inputs, rng), targets)
+        data_loss = self.criterion.value(self.logits(parameters, inputs, rng), self.criterion_targets(inputs, targets))
         return data_loss + self.penalty.value(parameters, self.weights)
 
     def loss_and_gradients(
@@ -195,7 +199,8 @@ class Network:
         for layer in self.layers:
             outputs, backward = layer.forward(parameters, outputs, rng)
             backwards.append(backward)
-        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], targets)
+        against = self.criterion_targets(inputs, targets)
+        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], against)
         output_gradient: Array | None = gradient[:, None]
         for backward in reversed(backwards):
             if output_gradient is None:  # nothing further up has parameters

@@ -34,6 +34,9 @@ class Layered(Protocol):
     criterion: WeightedBinaryCrossEntropy
     penalty: L2Penalty
 
+    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
+        """Return what the criterion holds the logits against."""
+
     def loss(
         self, parameters: Mapping[str, Array], inputs: Array, targets: Array, rng: Generator | None = None
     ) -> float | complex:
@@ -60,6 +63,7 @@ class Sweep:
             raise ValueError(f"Unknown parameter. Expected one of {', '.join(network.shapes)}. Received {name!r}.")
         self.network, self.parameters, self.inputs, self.targets = network, parameters, inputs, targets
         self.name, self.rng = name, rng
+        self.criterion_targets = network.criterion_targets(inputs, targets)
 
         layers = network.layers
         owner = next((index for index, layer in enumerate(layers) if name in layer.shapes), len(layers))
@@ -76,7 +80,7 @@ class Sweep:
         for layer in self.tail:
             before, last = last, self._forward([layer], last, draws)
             self.row_by_row = self.row_by_row and (layer.elementwise or self._is_affine(layer, before, last))
-        self.losses = network.criterion.per_row(last[..., 0], targets)
+        self.losses = network.criterion.per_row(last[..., 0], self.criterion_targets)
         self.is_structured = (
             owner < len(layers)
             and all(layer.elementwise for layer in self.between)
@@ -133,7 +137,8 @@ class Sweep:
             columns += self.outputs[:, None]
             variants = self._forward(self.between, columns.transpose(1, 2, 0), copy.deepcopy(self.draws_between))
             if self.next_weight is None:  # these are the logits
-                losses[:, chosen] = self.network.criterion.per_row(variants[..., 0], self.targets).mean(axis=-1)
+                moved = self.network.criterion.per_row(variants[..., 0], self.criterion_targets)
+                losses[:, chosen] = moved.mean(axis=-1)
                 continue
             changes = np.subtract(variants.transpose(2, 0, 1), self.hidden[:, None], out=columns)
             if n_inputs == 1:  # a bias: one variant a unit, and all units at once
@@ -164,7 +169,7 @@ class Sweep:
             logits[chosen] = self._forward(self.tail, outputs.transpose(1, 2, 0), copy.deepcopy(self.draws_tail))[
                 ..., 0
             ]
-        moved = self.network.criterion.per_row(logits, self.targets[rows])
+        moved = self.network.criterion.per_row(logits, self.criterion_targets[rows])
         moved -= self.losses[rows]
         losses: Array = self.losses.mean() + moved.sum(axis=1) / len(self.targets)
         return losses
