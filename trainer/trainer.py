@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trainer.argument import checked_integer
 from trainer.batches import Batch, Batches, checked_inputs, checked_targets, release
 from trainer.callbacks.base import Callback, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
@@ -80,11 +81,13 @@ class Trainer:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
         self.network = network
         self.optimizer = optimizer
-        self.batch_size = _integer("batch_size", batch_size, least=1)
-        self.epochs = _integer("epochs", epochs, least=1)
-        self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
+        self.batch_size = checked_integer(batch_size, "batch_size", 1)
+        self.epochs = checked_integer(epochs, "epochs", 1)
+        self.shuffle_window = shuffle_window
+        if shuffle_window is not None:
+            self.shuffle_window = checked_integer(shuffle_window, "shuffle_window", 1)
         self.dtype = np.dtype(dtype)
-        self.seed = _integer("seed", seed, least=0)
+        self.seed = checked_integer(seed, "seed", 0)
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
@@ -236,11 +239,3 @@ class Trainer:
             raise
         finally:
             hooks.end(state, error)
-
-
-def _integer(name: str, value: int, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"Invalid {name}. Expected an integer, at least {least}. Received {value!r}.")
-    if value < least:
-        raise ValueError(f"Invalid {name}. Expected an integer, at least {least}. Received {value}.")
-    return int(value)

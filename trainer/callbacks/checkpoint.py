@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from trainer.argument import checked_integer
 from trainer.callbacks.base import Callback, TrainState
 from trainer.callbacks.snapshot import Snapshot
 from trainer.storage.archive import ArchiveError
@@ -39,12 +40,9 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, folder: Path | str, every: int = 1_000, *, keep: int = 2) -> None:
-        for name, value in (("every", every), ("keep", keep)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"Invalid {name}. Expected an integer, at least 1. Received {value!r}.")
         self.folder = Path(folder)
-        self.every = every
-        self.keep = keep
+        self.every = checked_integer(every, "every", 1, wrong_kind=ValueError)
+        self.keep = checked_integer(keep, "keep", 1, wrong_kind=ValueError)
         self.iteration = 0  # of the last one that was written
 
     def on_train_begin(self, state: TrainState) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from trainer.argument import is_integer
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
 from trainer.network.parameters import Array, Parameters
@@ -246,7 +247,7 @@ def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
     if not np.iterable(layer_sizes):
         raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
     for size in layer_sizes:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+        if not is_integer(size):
             raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")
     sizes = tuple(int(size) for size in layer_sizes)
     if len(sizes) < 2 or sizes[-1] != 1 or min(sizes) < 1:
