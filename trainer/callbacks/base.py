@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from trainer.batches import Batch
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Optimizer, OptimizerState
+from trainer.storage.codec import LARGEST, Within
 from trainer.storage.history import History
 from trainer.storage.json_rows import Row
 
@@ -35,48 +36,41 @@ class TrainingHalted(RuntimeError):
     """
 
 
+@dataclass(frozen=True)
+class PlaceState:
+    """What a checkpoint keeps of a `Place`; the order is that at the beginning of the epoch."""
+
+    order_at_epoch: dict[str, Any]
+    masks: dict[str, Any]
+    batches: Annotated[int, Within(0, LARGEST)]
+    total: float
+
+
 @dataclass(eq=False)
 class Place:
-    """What a checkpoint needs beside parameters and optimizer, so that a run goes on to the same last bit.
+    """Where a run stands within its epoch: with parameters and optimizer, all that decides how it goes on."""
 
-    Attributes
-    ----------
-    order, masks : numpy.random.Generator
-        Of the order of the rows in every epoch, and of the dropout masks.
-    order_at_epoch : dict
-        State of `order` when the epoch began: from it the epoch's batches can be drawn again.
-    batches : int
-        Done in this epoch.
-    total : float
-        Sum over the rows of this epoch of the losses so far, in the order in which they were added.
-    """
-
-    order: np.random.Generator
-    masks: np.random.Generator
-    order_at_epoch: Mapping[str, Any]
-    batches: int = 0
-    total: float = 0.0
+    order: np.random.Generator  # of the rows in every epoch
+    masks: np.random.Generator  # of dropout
+    order_at_epoch: Mapping[str, Any]  # the state of `order` when the epoch began: its batches can be drawn again
+    batches: int = 0  # done in this epoch
+    total: float = 0.0  # of the losses of this epoch's rows so far, in the order in which they were added
 
     def begin_epoch(self) -> None:
         """Note where the epoch's random order comes from."""
         self.order_at_epoch = self.order.bit_generator.state
         self.batches, self.total = 0, 0.0
 
-    def state_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
-        return {
-            "order_at_epoch": self.order_at_epoch,
-            "masks": self.masks.bit_generator.state,
-            "batches": self.batches,
-            "total": self.total,
-        }
+    @property
+    def state(self) -> PlaceState:
+        """All of it that has to be kept."""
+        return PlaceState(dict(self.order_at_epoch), dict(self.masks.bit_generator.state), self.batches, self.total)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where a `state_dict` left off; `order` goes back to the beginning of the epoch."""
-        self.order_at_epoch = state["order_at_epoch"]
-        self.order.bit_generator.state = self.order_at_epoch
-        self.masks.bit_generator.state = state["masks"]
-        self.batches, self.total = int(state["batches"]), float(state["total"])
+    @state.setter
+    def state(self, state: PlaceState) -> None:
+        self.order_at_epoch = self.order.bit_generator.state = state.order_at_epoch
+        self.masks.bit_generator.state = state.masks
+        self.batches, self.total = state.batches, state.total
 
 
 @dataclass(eq=False)

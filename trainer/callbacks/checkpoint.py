@@ -112,7 +112,7 @@ def latest_checkpoint(folder: Path | str, history_path: Path | str | None = None
     for path in reversed(found):
         try:
             snapshot = Snapshot.read(path)
-            History.verify(snapshot.facts["history"], history_path)
+            History.verify(snapshot.facts.history, history_path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("refused a checkpoint: %s", error)
             refusal = error

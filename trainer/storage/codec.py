@@ -17,6 +17,7 @@ import numpy as np
 T = TypeVar("T")
 
 WORDS = ("nan", "inf", "-inf")  # of numbers for which JSON has none
+LARGEST = 2**63 - 1  # that a count may be: an int64
 SHOWN = 60  # characters of a value that is refused
 
 

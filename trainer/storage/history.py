@@ -5,12 +5,14 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from zlib import crc32
 
+from trainer.storage.codec import LARGEST, Within, from_plain
 from trainer.storage.durable import sync_folder
 from trainer.storage.json_rows import Row, line_of, plain, row_of
 from trainer.storage.table import table
@@ -19,6 +21,22 @@ LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
 BLOCK = 2**20  # bytes read at a time
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RowsState:
+    """What a checkpoint keeps of a history in memory."""
+
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What a checkpoint keeps of a history in a file: how much of it there was."""
+
+    n_rows: Annotated[int, Within(0, LARGEST)]
+    n_bytes: Annotated[int, Within(0, LARGEST)]
+    crc32: Annotated[int, Within(0, 2**32 - 1)]
 
 
 class History:
@@ -115,12 +133,12 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint needs: the rows, or how much of the file they are, which is on disk by then."""
         if self._file is None:
-            return {"rows": self._rows}
+            return vars(RowsState(self._rows))
         os.fsync(self._file.fileno())
         if self.path is not None and not self._named:  # a synced file whose name is lost is lost
             sync_folder(self.path.parent)
             self._named = True
-        return {"n_rows": self._n_rows, "n_bytes": self._n_bytes, "crc32": self._crc}
+        return vars(FileState(self._n_rows, self._n_bytes, self._crc))
 
     @staticmethod
     def verify(state: Mapping[str, Any], path: Path | str | None) -> None:
@@ -133,18 +151,18 @@ class History:
         OSError
             If the file cannot be read.
         """
-        _refuse_broken(state)
-        if "rows" in state:
+        kept = _read(state)
+        if isinstance(kept, RowsState):
             return
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
-        expected, crc, left = f"{state['crc32']:08x}", 0, state["n_bytes"]
+        expected, crc, left = f"{kept.crc32:08x}", 0, kept.n_bytes
         with open(path, "rb") as file:
             while left and (block := file.read(min(left, BLOCK))):
                 crc, left = crc32(block, crc), left - len(block)
         if left or f"{crc:08x}" != expected:
             raise ValueError(
-                f"{path} is not the history of this run. Expected {state['n_bytes']:,} bytes with the CRC-32 "
+                f"{path} is not the history of this run. Expected {kept.n_bytes:,} bytes with the CRC-32 "
                 f"{expected} at its beginning. Received {f'{left:,} bytes less' if left else f'{crc:08x}'}."
             )
 
@@ -158,16 +176,16 @@ class History:
             See `verify`.
         """
         cls.verify(state, path)
-        if "rows" in state:
-            rows = [dict(row) for row in state["rows"]]
+        kept = _read(state)
+        if isinstance(kept, RowsState):
             history = cls(path)
-            for row in rows:
+            for row in kept.rows:
                 history.append(row)
             return history
         history = cls()
         history.path = Path(str(path))
         history._file = FileIO(history.path, "r+")
-        history._n_rows, history._n_bytes, history._crc = (state[name] for name in ("n_rows", "n_bytes", "crc32"))
+        history._n_rows, history._n_bytes, history._crc = kept.n_rows, kept.n_bytes, kept.crc32
         history._file.truncate(history._n_bytes)
         history._file.seek(history._n_bytes)
         return history
@@ -231,13 +249,7 @@ class History:
         self._crc = crc32(line, self._crc)
 
 
-def _refuse_broken(state: object) -> None:
-    """Refuse what no history has given as its state."""
-    good = isinstance(state, Mapping)
-    if isinstance(state, Mapping) and "rows" in state:
-        good = isinstance(state["rows"], list) and all(isinstance(row, dict) for row in state["rows"])
-    elif isinstance(state, Mapping):
-        counts = [state.get(name) for name in ("n_rows", "n_bytes", "crc32")]
-        good = all(type(count) is int and count >= 0 for count in counts)
-    if not good:
-        raise ValueError(f"The state of the history is broken. Expected what one has given. Received {state!r:.80}.")
+def _read(state: object) -> RowsState | FileState:
+    kind = RowsState if isinstance(state, Mapping) and "rows" in state else FileState
+    kept: RowsState | FileState = from_plain(kind, state, "history")
+    return kept
