@@ -23,24 +23,13 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The rows of a training run, batch by batch.
+    """The rows of a training run, batch by batch, as `dtype`; `window` is how many are shuffled together.
 
-    Parameters
-    ----------
-    inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
-        Memory-mapped or not.
-    batch_size : int >= 1
-    dtype : dtype
-        Of every batch.
-    window : int >= 1, optional
-        Rows that are shuffled together. Default: all of them, or `WINDOW` of a memory-mapped file.
-
-    Notes
-    -----
-    With all rows in one window an epoch is one permutation. Otherwise the rows are cut into contiguous blocks,
-    a sixteenth of a window each; the blocks come in random order, sixteen at a time are copied into
-    memory, and their rows are permuted. So what a batch holds comes from sixteen random places at most; neighbours in
-    the file are likely to meet in a window, and no permutation of all the rows is ever made.
+    With all rows in one window an epoch is one permutation. Otherwise, as `WINDOW` of a memory-mapped file by
+    default, the rows are cut into contiguous blocks, a sixteenth of a window each; the blocks come in random order,
+    sixteen at a time are copied into memory, and their rows are permuted. So what a batch holds comes from sixteen
+    random places at most; neighbours in the file are likely to meet in a window, and no permutation of all the rows
+    is ever made.
     """
 
     def __init__(
@@ -59,14 +48,7 @@ class Batches:
         return -(-len(self._inputs) // self._batch_size)
 
     def epoch(self, rng: np.random.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Iterate over every row once; the last batch may be smaller.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        skip : int, default=0
-            Batches at the beginning that are left out: those that a resumed run has behind it.
-        """
+        """Iterate over every row once, but for the first `skip` batches; the last batch may be smaller."""
         inputs, targets = self._inputs, self._targets
         if self._window >= len(inputs):
             yield from self._cut(inputs, targets, rng.permutation(len(inputs))[skip * self._batch_size :])
@@ -101,10 +83,7 @@ class Batches:
 def checked_inputs(inputs: ArrayLike, n_features: int, dtype: DTypeLike) -> Array:
     """Return inputs of shape (n_rows, n_features), as `dtype` unless they are memory-mapped.
 
-    Raises
-    ------
-    ValueError
-        If they are not two-dimensional, numeric, finite, `n_features` wide and at least one row.
+    ValueError if they are not two-dimensional, numeric, finite, `n_features` wide and at least one row.
     """
     rows = _numeric("inputs", inputs, dtype)
     if rows.ndim != 2 or rows.shape[1] != n_features:
@@ -129,11 +108,7 @@ def checked_inputs(inputs: ArrayLike, n_features: int, dtype: DTypeLike) -> Arra
 def checked_targets(targets: ArrayLike, n_rows: int, dtype: DTypeLike, *, both_classes: bool) -> Array:
     """Return targets of shape (n_rows,), 0 or 1, as `dtype` unless they are memory-mapped.
 
-    Raises
-    ------
-    ValueError
-        If they are not one-dimensional, as many as the inputs, and 0 or 1; and if only one of the two
-        occurs where `both_classes` are asked for.
+    ValueError if they are anything else, or of one class only where `both_classes` are asked for.
     """
     labels = _numeric("targets", targets, dtype)
     if labels.ndim != 1:
@@ -170,8 +145,7 @@ def is_mapped(array: Array) -> bool:
 def release(array: Array) -> None:
     """Let go of the pages that reading a memory-mapped array brought into this process; others are left alone.
 
-    The pages stay in the system's cache of the file; but without this they would count as memory of the process,
-    up to the size of the file.
+    They stay in the system's cache of the file, but would count as memory of the process, up to the size of the file.
     """
     mapped = _map(array)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Linux

@@ -10,13 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hooks:
-    """What one run calls at each of its moments.
-
-    Parameters
-    ----------
-    callbacks : sequence of Callback
-        Called in this order, at the end as at the beginning.
-    """
+    """What one run calls at each of its moments: the callbacks in their order, at the end as at the beginning."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self._callbacks = callbacks
@@ -51,17 +45,8 @@ class Hooks:
     def end(self, state: TrainState, error: BaseException | None) -> None:
         """Call `on_train_end` of all that began, whatever the others raise; write the end row.
 
-        Parameters
-        ----------
-        state : TrainState
-        error : BaseException or None
-            What ended the run, and is on its way out.
-
-        Raises
-        ------
-        ExceptionGroup
-            Of what the end hooks raised, with `error` as its cause; an interrupt stays an interrupt, and then
-            they are logged instead.
+        What the end hooks raise becomes an ExceptionGroup with `error`, which ended the run, as its cause; an
+        interrupt stays an interrupt, and then they are logged instead.
         """
         reason = state.stop_reason
         state.outcome = "completed" if reason is None else "stopped"
@@ -91,12 +76,7 @@ class Hooks:
 def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     """Run every epoch that is left, or return where a stop was requested.
 
-    Parameters
-    ----------
-    state : TrainState
-        At the beginning, or where a snapshot has put it: within an epoch, which then is not begun again.
-    hooks : Hooks
-    batches : Batches
+    A snapshot puts the state within an epoch, which then is not begun again.
     """
     network, parameters, gradients, place = state.network, state.parameters, state.gradients, state.place
     # Lists to go through here: a call for each moment is a third of what seven callbacks that do nothing cost a step.

@@ -1,6 +1,6 @@
 """Compiled: a network and an optimizer that do their work in one compiled function each, by numba (extra `fast`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trainer.network.network import Network
-from trainer.network.parameters import Array, Parameters
+from trainer.network.parameters import Array, Arrays, Generator, Parameters
+from trainer.network.sweep import Step
 from trainer.optimizers import Adam, OptimizerState
 
 TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
@@ -51,10 +52,10 @@ class CompiledNetwork(Network):
 
     def loss_and_gradients(
         self,
-        parameters: Mapping[str, Array],
+        parameters: Arrays,
         inputs: Array,
         targets: Array,
-        rng: np.random.Generator | None = None,
+        rng: Generator | None = None,
         out: Parameters | None = None,
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
@@ -76,13 +77,7 @@ class CompiledNetwork(Network):
         return loss, gradients
 
     def coordinate_losses(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        name: str,
-        step: float | complex | Array,
-        rng: np.random.Generator | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Generator | None = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
         point, steps = self._packed(parameters), np.asarray(step)
@@ -115,7 +110,7 @@ class CompiledNetwork(Network):
             losses += self.penalty.change(parameters[name], steps)
         return losses
 
-    def _packed(self, parameters: Mapping[str, Array]) -> Array:
+    def _packed(self, parameters: Arrays) -> Array:
         """Give the parameters as one vector, in the order of the shapes."""
         if isinstance(parameters, Parameters) and parameters.shapes == self.shapes:
             return parameters.vector
@@ -130,7 +125,7 @@ class CompiledNetwork(Network):
     def _parts(self) -> list[Any]:
         return [self.criterion, *self.layers]
 
-    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
+    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Generator | None) -> tuple[Array, float]:
         """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
         if rng is None or not self.dropout:
             return np.empty(0, dtype), 0.0

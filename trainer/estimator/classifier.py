@@ -252,10 +252,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 class Resumption(Callback):
     """Puts back parameters, what the optimizer remembers, and the count of iterations; first in the list.
 
-    Parameters
-    ----------
-    state : TrainState
-        Of the earlier run; only what is named above is kept, not its rows.
+    Of the earlier run's state only these are kept, not its rows.
     """
 
     def __init__(self, state: TrainState) -> None:

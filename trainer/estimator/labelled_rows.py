@@ -4,7 +4,7 @@ A weight is the last column of the table, which no layer sees. So it travels wit
 checkpoints and the rows that a gradient check picks, and loss and gradients stay pure functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -19,19 +19,13 @@ from sklearn.utils.validation import _check_sample_weight
 from trainer.network.layers import Backward, Layer
 from trainer.network.losses import WeightedBinaryCrossEntropy
 from trainer.network.network import Network
-from trainer.network.parameters import Array
+from trainer.network.parameters import Array, Arrays, Generator
 
 ClassWeight = dict[Any, float] | Literal["balanced"] | None
 
 
 def checked_classes(labels: ArrayLike) -> Array:
-    """Return the labels that occur, sorted: one or two.
-
-    Raises
-    ------
-    ValueError
-        If there are more, or they are no labels.
-    """
+    """Return the labels that occur, sorted: one or two; more, or none that are labels, are a ValueError."""
     kind = type_of_target(labels, input_name="y", raise_unknown=True)
     if kind != "binary":
         check_classification_targets(labels)
@@ -44,16 +38,7 @@ def checked_classes(labels: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The rows of a fit.
-
-    Attributes
-    ----------
-    table : ndarray of shape (n_rows, n_features), or one more
-        The features, and if there are weights, these as the last column; their mean is 1.
-    targets : ndarray of shape (n_rows,)
-        0 for the first class, 1 for the second.
-    weights : ndarray of shape (n_rows,) or None
-    """
+    """The rows of a fit: features (and weights, of mean 1, as the last column), and 0 or 1 for either class."""
 
     table: Array
     targets: Array
@@ -61,13 +46,7 @@ class LabelledRows:
 
     @classmethod
     def of(cls, rows: Array, labels: Array, classes: Array, sample_weight: ArrayLike | None) -> Self:
-        """Encode the labels, and leave out the rows of weight 0.
-
-        Raises
-        ------
-        ValueError
-            If there is an unknown label, or a weight is negative.
-        """
+        """Encode the labels, and leave out the rows of weight 0; refuse unknown labels and negative weights."""
         unknown = ~np.isin(labels, classes)
         if unknown.any():
             raise ValueError(f"Unknown label. Expected one of {classes.tolist()}. Received {labels[unknown][0]!r}.")
@@ -100,13 +79,7 @@ class LabelledRows:
         )
 
     def positive_weight(self, class_weight: ClassWeight, classes: Array) -> float:
-        """Return how much more a row of the second class counts than one of the first.
-
-        Raises
-        ------
-        ValueError
-            If that is not a positive number.
-        """
+        """Return how much more a row of the second class counts than one of the first."""
         if isinstance(class_weight, str) and class_weight == "balanced":
             negatives, positives = np.bincount(self.targets, self.weights, minlength=2)
         else:
@@ -140,9 +113,7 @@ class RowWeightedNetwork(Network):
 class WithoutWeights(Layer):
     """Drops the last column; it comes before all parameters, so no gradient needs to pass back through it."""
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``inputs[..., :-1]``."""
         return inputs[..., :-1], lambda output_gradient, gradients: None
 

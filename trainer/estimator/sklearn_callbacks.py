@@ -24,17 +24,7 @@ else:
 
 
 class EpochTasks(Callback):
-    """Tells scikit-learn's callbacks of every epoch, as a task of the fit, and stops where one says so.
-
-    Parameters
-    ----------
-    estimator : NetworkClassifier
-        The estimator being fitted.
-    context : sklearn.callback.CallbackContext
-        Of its whole fit.
-    data : dict
-        ``X``, ``y`` and ``metadata`` as the user gave them.
-    """
+    """Tells scikit-learn's callbacks of every epoch, as a task of the fit, and stops where one says so."""
 
     def __init__(self, estimator: Any, context: Any, data: dict[str, Any]) -> None:
         self._estimator = estimator
@@ -67,10 +57,7 @@ class EpochTasks(Callback):
 def fit_task(estimator: Any, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> Iterator[list[Callback]]:
     """Tell scikit-learn's callbacks, if there are any, of a fit: its begin, and its end unless it raises.
 
-    Yields
-    ------
-    list of Callback
-        What the trainer has to call beside its own callbacks.
+    It yields what the trainer has to call beside its own callbacks.
     """
     if not getattr(estimator, "_skl_callbacks", ()):
         yield []

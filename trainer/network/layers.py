@@ -13,11 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from trainer.argument import check_number
-from trainer.network.parameters import Array
+from trainer.network.parameters import Array, Arrays, Generator
 
 SMALL = 65_536  # entries of a matrix of which a copy, or a constant beside it, is worth its while: half a megabyte
 
-Backward = Callable[[Array, Mapping[str, Array]], Array | None]
+Backward = Callable[[Array, Arrays], Array | None]
 
 
 class Layer(ABC):
@@ -36,9 +36,7 @@ class Layer(ABC):
     elementwise: bool = False
 
     @abstractmethod
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.
 
         Parameters
@@ -87,13 +85,11 @@ class Linear(Layer):
         self.shapes = {self.weight: (n_units, n_inputs), self.bias: (n_units,)}
         self.needs_input_gradient = needs_input_gradient
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``inputs @ W.T + b``."""
         W, b = parameters[self.weight], parameters[self.bias]
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array | None:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array | None:
             np.matmul(output_gradient.T, inputs, out=gradients[self.weight])
             # A product with ones: a quarter of the time of a sum over axis 0.
             np.matmul(_constant(1, len(inputs), inputs.dtype), output_gradient, out=gradients[self.bias])
@@ -117,9 +113,7 @@ class ReLU(Layer):
 
     elementwise = True
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``max(inputs, 0)``."""
         if inputs.dtype.kind == "c":
             outputs = inputs * (inputs.real > 0)
@@ -128,7 +122,7 @@ class ReLU(Layer):
         else:  # vectorised too, whatever the order in memory, and no zeros to keep
             outputs = inputs.clip(0, np.inf)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             # Made a number first: the product need not convert it on the way, a quarter faster.
             output_gradient *= (outputs > 0).astype(outputs.dtype)
             return output_gradient
@@ -146,13 +140,11 @@ class Tanh(Layer):
 
     elementwise = True
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``tanh(inputs)``."""
         outputs = np.tanh(inputs)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             slope = np.multiply(outputs, outputs)
             np.subtract(1, slope, out=slope)
             return np.multiply(output_gradient, slope, out=output_gradient)
@@ -190,9 +182,7 @@ class Dropout(Layer):
         check_number(rate, "dropout rate", "a float in [0, 1)", lambda number: 0 <= number < 1)
         self.rate = rate
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""
         if rng is None:
             return inputs, lambda output_gradient, gradients: output_gradient
@@ -200,7 +190,7 @@ class Dropout(Layer):
         draws = rng.random(inputs.shape[-2:], dtype=np.float32 if dtype == np.float32 else np.float64)
         mask = np.multiply(draws >= self.rate, 1 / (1 - self.rate), dtype=dtype)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             return np.multiply(output_gradient, mask, out=output_gradient)
 
         return inputs * mask, backward

@@ -5,29 +5,24 @@ complex-step derivative holds.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from trainer.argument import check_number
-from trainer.network.parameters import Array
+from trainer.network.parameters import Array, Arrays
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return ``1 / (1 + exp(-z))`` of real logits, without overflow.
-
-    Notes
-    -----
-    With ``e = exp(-|z|)``, which cannot overflow, it is ``1 / (1 + e)`` for ``z >= 0`` and ``e / (1 + e)``
-    otherwise.
-    """
+    """Return ``1 / (1 + exp(-z))`` of real logits, without overflow."""
     return _parts(logits)[2]
 
 
 def _parts(margins: Array) -> tuple[Array, Array, Array]:
     """Return ``max(u, 0)``, ``log1p(exp(-|u|))`` and ``sigmoid(u)``: most of their passes are the same ones.
 
-    ``exp(min(u, 0))`` is 1 for ``u >= 0`` and ``exp(-|u|)`` otherwise, the numerator of the sigmoid.
+    ``exp(min(u, 0))`` is 1 for ``u >= 0`` and ``exp(-|u|)``, which cannot overflow, otherwise: the sigmoid's
+    numerator.
     """
     low, high = np.minimum(margins, 0), np.maximum(margins, 0)
     decay = np.exp(low - high)
@@ -149,16 +144,14 @@ class L2Penalty:
         check_number(strength, "L2 strength", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
         self.strength = strength
 
-    def value(self, parameters: Mapping[str, Array], names: Iterable[str]) -> float | complex:
+    def value(self, parameters: Arrays, names: Iterable[str]) -> float | complex:
         """Return the penalty of the weights `names`."""
         if not self.strength:
             return 0.0
         total: float | complex = sum(_square(parameters[name]) for name in names)
         return self.strength / 2 * total
 
-    def add_gradient(
-        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], names: Iterable[str]
-    ) -> None:
+    def add_gradient(self, parameters: Arrays, gradients: Arrays, names: Iterable[str]) -> None:
         """Add the gradient of `value` to ``gradients[name]`` for each of `names`."""
         if not self.strength:
             return

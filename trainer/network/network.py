@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike
 from trainer.argument import is_integer
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
-from trainer.network.parameters import Array, Parameters
-from trainer.network.sweep import Sweep
+from trainer.network.parameters import Array, Arrays, Generator, Parameters
+from trainer.network.sweep import Step, Sweep
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
 
@@ -106,7 +106,7 @@ class Network:
             f"dropout={self.dropout}, l2={self.l2}, positive_weight={self.positive_weight})"
         )
 
-    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
+    def initial_parameters(self, rng: Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
         The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment, and
@@ -124,18 +124,18 @@ class Network:
             parameters[name][...] = rng.standard_normal((n_units, n_inputs)) * math.sqrt(2 / fan)
         return parameters
 
-    def logits(self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None = None) -> Array:
+    def logits(self, parameters: Arrays, inputs: Array, rng: Generator | None = None) -> Array:
         """Return the log-odds of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
         outputs = inputs
         for layer in self.layers:
             outputs, _ = layer.forward(parameters, outputs, rng)
         return outputs[..., 0]
 
-    def predict_proba(self, parameters: Mapping[str, Array], inputs: Array) -> Array:
+    def predict_proba(self, parameters: Arrays, inputs: Array) -> Array:
         """Return the probability of class 1, shape (n_rows,), without dropout."""
         return sigmoid(self.logits(parameters, inputs))
 
-    def hidden_activations(self, parameters: Mapping[str, Array], inputs: Array) -> list[Array]:
+    def hidden_activations(self, parameters: Arrays, inputs: Array) -> list[Array]:
         """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units)."""
         activations = []
         outputs = inputs
@@ -149,13 +149,7 @@ class Network:
         """Return what the criterion holds the logits against: the targets; a subclass may add to them."""
         return targets
 
-    def loss(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        rng: np.random.Generator | None = None,
-    ) -> float | complex:
+    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
         """Return the mean loss over the rows plus the penalty.
 
         Parameters
@@ -173,10 +167,10 @@ class Network:
 
     def loss_and_gradients(
         self,
-        parameters: Mapping[str, Array],
+        parameters: Arrays,
         inputs: Array,
         targets: Array,
-        rng: np.random.Generator | None = None,
+        rng: Generator | None = None,
         out: Parameters | None = None,
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every parameter, by back-propagation.
@@ -212,13 +206,7 @@ class Network:
         return loss, gradients
 
     def coordinate_losses(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        name: str,
-        step: float | complex | Array,
-        rng: np.random.Generator | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Generator | None = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
 

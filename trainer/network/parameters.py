@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
+Arrays = Mapping[str, Array]  # by the names of the parameters
+Generator = np.random.Generator
 
 
-class Parameters(Mapping[str, Array]):
+class Parameters(Arrays):
     """Named arrays, each a view into one flat contiguous vector.
 
     Writing into ``parameters["W1"]`` writes into ``parameters.vector`` and the other way round; nothing
@@ -37,10 +39,7 @@ class Parameters(Mapping[str, Array]):
     """
 
     def __init__(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        vector: Array | None = None,
-        dtype: DTypeLike = np.float64,
+        self, shapes: Mapping[str, tuple[int, ...]], vector: Array | None = None, dtype: DTypeLike = np.float64
     ) -> None:
         self.shapes = dict(shapes)
         length = sum(prod(shape) for shape in self.shapes.values())

@@ -9,17 +9,16 @@ entry at a time is the plain way; a property test holds the two equal to roundin
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from trainer.network.layers import Layer, affine
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
-from trainer.network.parameters import Array
+from trainer.network.parameters import Array, Arrays, Generator
 
-Generator = np.random.Generator
-
+Step = float | complex | Array  # how far an entry moves: the same for all, or each its own
 COLUMNS = 524_288  # entries of a temporary of changed columns: four megabytes of float64
 KEPT = 31 * 2**20  # bytes; glibc learns from freed blocks of up to 32 megabytes
 BLOCK = 262_144  # entries of a temporary of the layers after: two megabytes
@@ -37,9 +36,7 @@ class Layered(Protocol):
     def criterion_targets(self, inputs: Array, targets: Array) -> Array:
         """Return what the criterion holds the logits against."""
 
-    def loss(
-        self, parameters: Mapping[str, Array], inputs: Array, targets: Array, rng: Generator | None = None
-    ) -> float | complex:
+    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
         """Return the mean loss over the rows plus the penalty."""
 
 
@@ -53,7 +50,7 @@ class Sweep:
     def __init__(
         self,
         network: Layered,
-        parameters: Mapping[str, Array],
+        parameters: Arrays,
         inputs: Array,
         targets: Array,
         name: str,
@@ -97,7 +94,7 @@ class Sweep:
             np.ascontiguousarray(array.T) for array in (given, outputs, hidden, next_outputs)
         )
 
-    def coordinate_losses(self, step: float | complex | Array) -> Array:
+    def coordinate_losses(self, step: Step) -> Array:
         """Return ``loss(parameters with parameters[name][k] + step[k])`` for every index k."""
         value = self.parameters[self.name]
         steps = np.broadcast_to(step, value.shape).astype(np.result_type(value, step))
