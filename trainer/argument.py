@@ -1,9 +1,18 @@
 """Argument: a number that a user hands in, checked before anything is computed with it."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+
+# Ranges for `checked_number`: what is expected, and whether a number is that; NaN fails every comparison.
+Range = tuple[str, Callable[[float], bool]]
+POSITIVE: Range = ("a positive, finite float", lambda number: 0 < number < math.inf)
+NOT_NEGATIVE: Range = ("a finite float, at least 0", lambda number: 0 <= number < math.inf)
+FRACTION: Range = ("a float in [0, 1)", lambda number: 0 <= number < 1)
 
 
 def is_integer(value: Any) -> bool:
@@ -27,14 +36,16 @@ def checked_integer(
     raise error(f"Invalid {what}. Expected {expected}. Received {value!r}.")
 
 
-def check_number(value: Any, what: str, expected: str, accepts: Callable[[float], bool]) -> None:
-    """Refuse what is no real number by TypeError, and what `accepts` says is out of range, as NaN is, by ValueError."""
+def checked_number(value: T, what: str, expected: str, accepts: Callable[[float], bool]) -> T:
+    """Return a real number; refuse anything else by TypeError, and by ValueError what `accepts` says no to."""
     message = f"Invalid {what}. Expected {expected}. Received {value!r}."
-    if not is_number(value):
+    number: Any = value
+    if not is_number(number):
         raise TypeError(message)
     try:
-        accepted = accepts(float(value))
+        accepted = accepts(float(number))
     except OverflowError:  # an integer beyond every float
         accepted = False
     if not accepted:
         raise ValueError(message)
+    return value

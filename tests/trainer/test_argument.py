@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer import SGD, Adam, EarlyStopping, Network, Trainer
-from trainer.argument import check_number, checked_integer
+from trainer.argument import checked_integer, checked_number
 
 NO_NUMBERS = [None, "1", True, 1j, [0.5], np.ones(3), np.array(0.5), np.zeros(3, [("a", "f8")]), Fraction(1, 2)]
 DOORS = {
@@ -34,7 +34,7 @@ def test_what_is_no_number_is_refused(name):
 
 def test_numbers_of_numpy_are_numbers():
     for value in (np.float32(0.5), np.int64(1), np.float64(0.5), 1):
-        check_number(value, "x", "a number", lambda number: number > 0)
+        checked_number(value, "x", "a number", lambda number: number > 0)
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3)])

@@ -33,10 +33,8 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If an argument is out of its range; out of `fit`, before training, if the folder holds checkpoints of another
-        run, or if a callback after this one in the list has a state: it belongs behind all of these.
-    OSError
-        Out of `fit`, before training, if the folder cannot be made.
+        Out of `fit`, before training, if the folder holds checkpoints of another run, or if a callback after this one
+        in the list has a state: it belongs behind all of these.
     """
 
     def __init__(self, folder: Path | str, every: int = 1_000, *, keep: int = 2) -> None:
@@ -100,12 +98,7 @@ def latest_checkpoint(folder: Path | str, history_path: Path | str | None = None
     Returns
     -------
     Snapshot or None
-        None if there is no checkpoint at all.
-
-    Raises
-    ------
-    ArchiveError
-        If all of them are refused.
+        None if there is no checkpoint at all; if all of them are refused, that is an `ArchiveError`.
     """
     found = checkpoints(folder)
     refusal: Exception | None = None

@@ -32,12 +32,7 @@ class Interruption(Callback):
     Parameters
     ----------
     checkpoint : Checkpoint, optional
-        Where to save before the run ends.
-
-    Raises
-    ------
-    Interrupted
-        Out of `fit`, or out of whatever a signal met within the context.
+        Where to save before the run ends, by `Interrupted`, a KeyboardInterrupt.
     """
 
     def __init__(self, checkpoint: Checkpoint | None = None) -> None:

@@ -17,10 +17,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the b
 
 
 class RowLogger(Callback):
-    """Gives every row of the history to `write` once, soon after it was made.
-
-    The row of an iteration that was halted is among them, and the last is the row of the end.
-    """
+    """Gives every row of the history to `write` once, soon after it was made; the last is the row of the end."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -69,6 +66,8 @@ class RowLogger(Callback):
 class CSVLogger(RowLogger):
     """Writes a table of comma-separated values, one line a row, flushed as written.
 
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+
     Parameters
     ----------
     path : path
@@ -76,15 +75,6 @@ class CSVLogger(RowLogger):
     columns : sequence of str, optional
         Keys of the rows, one column each; a row that lacks a key leaves the cell empty. Default: the losses, what a
         gradient check logs, and how the run ended.
-
-    Raises
-    ------
-    OSError
-        Out of `fit`, before training, if the file cannot be written.
-
-    Notes
-    -----
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
 
     def __init__(self, path: Path | str, columns: Sequence[str] = (*COLUMNS, *CHECK_COLUMNS, *END_COLUMNS)) -> None:
@@ -134,15 +124,12 @@ class CSVLogger(RowLogger):
 class TensorBoardLogger(RowLogger):
     """Writes every number of a row as a scalar for TensorBoard, under ``event/key``, by iteration.
 
+    It needs tensorboardX, which comes with the extra ``tensorboard``.
+
     Parameters
     ----------
     folder : path
         TensorBoard's ``--logdir``, or a folder in it.
-
-    Raises
-    ------
-    ImportError
-        If tensorboardX is missing, which comes with the extra ``tensorboard``.
     """
 
     def __init__(self, folder: Path | str) -> None:

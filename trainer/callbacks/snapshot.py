@@ -42,6 +42,8 @@ class Facts:
 class Snapshot:
     """The state of a run at the end of one iteration: what `Trainer.fit` takes as ``resume``.
 
+    Every method raises `ResumeError` where the run, its rows, its callbacks or its history file are others.
+
     Attributes
     ----------
     arrays : dict of str to ndarray of shape (n_parameters,)
@@ -76,13 +78,7 @@ class Snapshot:
         return self.facts.iteration
 
     def write(self, path: Path | str) -> None:
-        """Write it, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
+        """Write it, whole or not at all."""
         # Not through `to_plain`, which would go through every row of a history in memory.
         write_archive(path, KIND, VERSION, self.arrays, vars(self.facts) | {"place": vars(self.facts.place)})
 
@@ -90,12 +86,7 @@ class Snapshot:
     def read(cls, path: Path | str) -> Self:
         """Read one.
 
-        Raises
-        ------
-        ArchiveError
-            If the file is damaged, or something else, lacks a part, or carries the name of another iteration.
-        OSError
-            If it cannot be read.
+        What is damaged, something else, lacks a part, or carries the name of another iteration is an `ArchiveError`.
         """
         archive = read_archive(path, KIND, VERSION)
         try:
@@ -112,13 +103,7 @@ class Snapshot:
 
     @classmethod
     def given(cls, snapshot: Self | Path | str) -> Self:
-        """Give the snapshot itself, or read it where its path is given.
-
-        Raises
-        ------
-        TypeError
-            If it is neither; and what `read` raises.
-        """
+        """Give the snapshot itself, or read it where its path is given."""
         if isinstance(snapshot, cls):
             return snapshot
         if not isinstance(snapshot, Path | str):
@@ -129,13 +114,7 @@ class Snapshot:
         return cls.read(snapshot)
 
     def restore(self, state: TrainState) -> None:
-        """Bring a fresh run to where this one was, but for its history and its callbacks.
-
-        Raises
-        ------
-        ResumeError
-            If the settings or the rows are others.
-        """
+        """Bring a fresh run of the same settings and rows to where this one was, but for history and callbacks."""
         for name, value in _identity(state).items():
             expected = self.facts.run.get(name)
             if expected != value:
@@ -164,28 +143,14 @@ class Snapshot:
             )
 
     def history(self, path: Path | str | None) -> History:
-        """Take up the history where it was.
-
-        Raises
-        ------
-        ResumeError
-            If the file at `path` does not begin with it.
-        OSError
-            If that cannot be read and written.
-        """
+        """Take up the history where it was; the file at `path` must begin with it."""
         try:
             return History.from_state(self.facts.history, path)
         except (KeyError, TypeError, ValueError) as error:
             raise ResumeError(f"The history cannot go on. Expected what was written. Received {error!r}.") from error
 
     def restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Give every callback that has one its state back, in the order of the list.
-
-        Raises
-        ------
-        ResumeError
-            If the callbacks are others.
-        """
+        """Give every callback that has one its state back, in the order of the list."""
         having = [callback for callback in callbacks if callback.state_dict()]
         saved = self.facts.callbacks
         expected, received = [name for name, _ in saved], [type(callback).__name__ for callback in having]

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from trainer.argument import check_number
+from trainer.argument import FRACTION, checked_number
 from trainer.network.parameters import Array, Arrays, Generator
 
 SMALL = 65_536  # entries of a matrix of which a copy, or a constant beside it, is worth its while: half a megabyte
@@ -28,8 +28,7 @@ class Layer(ABC):
     shapes : mapping of str to tuple of int
         Name and shape of each parameter; empty for a layer without parameters.
     elementwise : bool
-        Whether each output depends only on the input at the same place; then
-        `trainer.network.sweep` may evaluate many perturbations at once.
+        Whether each output depends only on the input at the same place: then a sweep may move many entries at once.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -160,27 +159,17 @@ class Dropout(Layer):
     rate : float in [0, 1)
         Share of the entries that are dropped.
 
-    Raises
-    ------
-    ValueError
-        If `rate` is outside [0, 1).
-
     Notes
     -----
-    Inverted dropout: ``y = x * m`` with ``m = 0`` with probability `rate` and ``1 / (1 - rate)`` otherwise,
-    so that ``E[y] = x`` and evaluation needs no factor. The mask is a constant of the pass:
-    ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
-
-    References
-    ----------
-    Srivastava et al., Dropout, JMLR 15 (2014), section 10 for the inverted form.
+    Inverted dropout (Srivastava et al., Dropout, JMLR 15, 2014, section 10): ``y = x * m`` with ``m = 0`` with
+    probability `rate` and ``1 / (1 - rate)`` otherwise, so that ``E[y] = x`` and evaluation needs no factor. The mask
+    is a constant of the pass: ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
     """
 
     elementwise = True
 
     def __init__(self, rate: float) -> None:
-        check_number(rate, "dropout rate", "a float in [0, 1)", lambda number: 0 <= number < 1)
-        self.rate = rate
+        self.rate = checked_number(rate, "dropout rate", *FRACTION)
 
     def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""

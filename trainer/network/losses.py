@@ -4,12 +4,11 @@ Both are analytic in their complex arguments, branching on the real part only, s
 complex-step derivative holds.
 """
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from trainer.argument import check_number
+from trainer.argument import NOT_NEGATIVE, POSITIVE, checked_number
 from trainer.network.parameters import Array, Arrays
 
 
@@ -41,11 +40,6 @@ class WeightedBinaryCrossEntropy:
     positive_weight : float > 0, default=1.0
         Weight of a row with target 1; a row with target 0 weighs 1.
 
-    Raises
-    ------
-    ValueError
-        If `positive_weight` is not positive and finite.
-
     Notes
     -----
     From ``-y log(s(z)) - (1-y) log(1-s(z))`` with ``s(z) = 1 / (1 + exp(-z))``, per row
@@ -57,25 +51,12 @@ class WeightedBinaryCrossEntropy:
     """
 
     def __init__(self, positive_weight: float = 1.0) -> None:
-        check_number(
-            positive_weight, "positive_weight", "a positive, finite float", lambda weight: 0 < weight < math.inf
-        )
-        self.positive_weight = positive_weight
+        self.positive_weight = checked_number(positive_weight, "positive_weight", *POSITIVE)
 
     def per_row(self, logits: Array, targets: Array) -> Array:
-        """Return the weighted loss of every row.
+        """Return the weighted loss of every row, in nats.
 
-        Parameters
-        ----------
-        logits : ndarray of shape (..., n_rows)
-            Real or complex.
-        targets : ndarray of shape (n_rows,)
-            0 or 1.
-
-        Returns
-        -------
-        ndarray of shape (..., n_rows)
-            In nats.
+        Logits, real or complex, and losses are of shape (..., n_rows), targets of shape (n_rows,): 0 or 1.
         """
         targets = targets.astype(logits.real.dtype, copy=False)
         losses: Array
@@ -129,11 +110,6 @@ class L2Penalty:
     strength : float >= 0, default=0.0
         λ below, dimensionless.
 
-    Raises
-    ------
-    ValueError
-        If `strength` is negative or not finite.
-
     Notes
     -----
     ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``,
@@ -141,8 +117,7 @@ class L2Penalty:
     """
 
     def __init__(self, strength: float = 0.0) -> None:
-        check_number(strength, "L2 strength", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
-        self.strength = strength
+        self.strength = checked_number(strength, "L2 strength", *NOT_NEGATIVE)
 
     def value(self, parameters: Arrays, names: Iterable[str]) -> float | complex:
         """Return the penalty of the weights `names`."""

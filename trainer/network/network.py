@@ -48,13 +48,6 @@ class Network:
         The names that `penalty` applies to.
     n_parameters : int
 
-    Raises
-    ------
-    TypeError
-        If a size is no integer.
-    ValueError
-        If any other argument is out of its range.
-
     Notes
     -----
     To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every
@@ -109,13 +102,10 @@ class Network:
     def initial_parameters(self, rng: Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
-        The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment, and
-        ``2 / (n_in + n_out)`` for tanh. Both precisions start from the same float64 draws.
-
-        References
-        ----------
-        He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 10; Glorot and Bengio, Understanding the
-        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12.
+        The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment (He et al., Delving Deep into
+        Rectifiers, ICCV 2015, eq. 10), and ``2 / (n_in + n_out)`` for tanh (Glorot and Bengio, Understanding the
+        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12). Both precisions start from the
+        same float64 draws.
         """
         parameters = Parameters(self.shapes, dtype=dtype)
         for name in self.weights:

@@ -21,21 +21,11 @@ class Parameters(Arrays):
     Parameters
     ----------
     shapes : mapping of str to tuple of int
-        Name and shape of every array, in the order in which they lie in the vector.
+        Name and shape of every array, in the order in which they lie in the vector; also an attribute.
     vector : ndarray of shape (n_parameters,), optional
-        Storage to view; not copied. Zeros of `dtype` by default.
+        Storage to view, contiguous; not copied. Zeros of `dtype` by default. Also an attribute.
     dtype : dtype, default=float64
         Of the storage when `vector` is not given.
-
-    Attributes
-    ----------
-    shapes : dict of str to tuple of int
-    vector : ndarray of shape (n_parameters,)
-
-    Raises
-    ------
-    ValueError
-        If `vector` is not one-dimensional, contiguous and as long as the shapes ask for.
     """
 
     def __init__(

@@ -81,12 +81,7 @@ class History:
     def append(self, row: Mapping[str, Any]) -> None:
         """Keep one row, and have it in the file before returning.
 
-        Raises
-        ------
-        OSError
-            If the file takes no more; then it ends with the row before.
-        ValueError
-            If the history was closed.
+        On an OSError, as of a full disk, the file ends with the row before; a closed history is a ValueError.
         """
         if self.path is None:
             self._rows.append(plain(row))
@@ -106,13 +101,7 @@ class History:
         return [row[name] for row in self if name in row]
 
     def to_dataframe(self) -> Any:
-        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
+        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there."""
         try:
             import pandas
         except ImportError as error:
@@ -144,12 +133,7 @@ class History:
     def verify(state: Mapping[str, Any], path: Path | str | None) -> None:
         """Hold a file against a `state_dict`; nothing is changed.
 
-        Raises
-        ------
-        ValueError
-            If the file no longer begins with the rows that it held then, or if there is none to go on with.
-        OSError
-            If the file cannot be read.
+        ValueError if it no longer begins with the rows that it held then, or if there is none to go on with.
         """
         kept = _read(state)
         if isinstance(kept, RowsState):
@@ -168,13 +152,7 @@ class History:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
-        """Take up where a `state_dict` left off; what was written to the file after it goes.
-
-        Raises
-        ------
-        ValueError, OSError
-            See `verify`.
-        """
+        """Take up where a `state_dict` left off, once `verify` agrees; what was written to the file after it goes."""
         cls.verify(state, path)
         kept = _read(state)
         if isinstance(kept, RowsState):
@@ -194,12 +172,8 @@ class History:
     def read(cls, path: Path | str) -> Self:
         """Return the rows of a file written by a History; it is not opened for writing.
 
-        A last line that was cut short by a crash is skipped, logged, and counted in `torn`.
-
-        Raises
-        ------
-        ValueError
-            If any other line is no row.
+        A last line that was cut short by a crash is skipped, logged, and counted in `torn`; any other that is no row
+        is a ValueError.
         """
         history = cls()
         for number, line in enumerate(lines := Path(path).read_bytes().splitlines(keepends=True), start=1):
