@@ -81,11 +81,10 @@ class TrainState:
 
     Attributes
     ----------
-    network : Network
-    parameters, gradients : Parameters
+    network, parameters, gradients
         The gradients are those of the current batch, from `on_gradients_computed` on.
-    optimizer : Optimizer
-    optimizer_state : OptimizerState
+    optimizer, optimizer_state
+        The settings, and what is remembered from update to update.
     inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
         The training rows.
     n_epochs, n_iterations : int
@@ -93,6 +92,8 @@ class TrainState:
     history : History
     place : Place
         Where the run stands within its epoch, and its generators.
+    batch : Batch
+        The rows of the current iteration; empty before the first.
     callbacks : sequence of Callback
     settings : dict
         Of the trainer, as far as they decide what a run ends with.
@@ -100,12 +101,8 @@ class TrainState:
         Whether the run goes on from a snapshot; then the epoch in which it does is not begun again.
     validation : Batch or None
         The validation rows, if `fit` was given any.
-    batch : Batch
-        The rows of the current iteration; empty before the first.
-    epoch : int
-        One pass over the training rows; the first is 1.
-    iteration : int
-        One parameter update; the first is 1, and it goes on counting over the epochs.
+    epoch, iteration : int
+        One pass over the training rows, and one parameter update; each counts from 1.
     loss : float
         Of the current batch before its update, penalty and dropout included, from `on_gradients_computed` on.
     row : dict
@@ -152,12 +149,8 @@ class TrainState:
 class Callback:
     """Watches a training run; override any of the hooks.
 
-    Hooks are called in the order of the list of callbacks, one after the other.
-
-    Raises
-    ------
-    TypeError
-        When a class is defined with a method ``on_…`` that is no hook: it would never be called.
+    Hooks are called in the order of the list of callbacks, one after the other. A class with a method ``on_…`` that
+    is no hook, and would never be called, is a TypeError.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

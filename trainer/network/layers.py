@@ -50,9 +50,8 @@ class Layer(ABC):
         -------
         outputs : ndarray of shape (..., n_rows, n_outputs)
         backward : function
-            ``backward(output_gradient, gradients)`` writes the gradient of each parameter into
-            ``gradients[name]`` and returns the input gradient, or None if nobody needs it. It may
-            overwrite `output_gradient`. Both gradients have the shape of the array they belong to.
+            ``backward(output_gradient, gradients)`` writes each parameter's gradient into ``gradients[name]`` and
+            returns the input gradient, or None if nobody needs it. It may overwrite `output_gradient`.
         """
 
 
@@ -103,11 +102,9 @@ class Linear(Layer):
 class ReLU(Layer):
     """The positive part of every entry.
 
-    Notes
-    -----
-    ``y = max(x, 0)``, so ``dy/dx`` is 1 where ``x > 0`` and 0 elsewhere; at the kink it is 0 by choice, a
-    valid subgradient. ``x > 0`` exactly where ``y > 0``, so the output is all that is kept. A complex x
-    branches on its real part.
+    ``y = max(x, 0)``, so ``dy/dx`` is 1 where ``x > 0`` and 0 elsewhere; at the kink it is 0 by choice, a valid
+    subgradient. ``x > 0`` exactly where ``y > 0``, so the output is all that is kept. A complex x branches on its
+    real part.
     """
 
     elementwise = True
@@ -130,12 +127,7 @@ class ReLU(Layer):
 
 
 class Tanh(Layer):
-    """The hyperbolic tangent of every entry.
-
-    Notes
-    -----
-    ``y = tanh(x)`` has ``dy/dx = 1 - y**2``.
-    """
+    """The hyperbolic tangent of every entry: ``y = tanh(x)`` has ``dy/dx = 1 - y**2``."""
 
     elementwise = True
 

@@ -81,9 +81,9 @@ class WeightedBinaryCrossEntropy:
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
         """Return the mean loss and its gradient with respect to real logits, shape (n_rows,).
 
-        Both in terms of ``u = z`` where the target is 0 and ``u = -z`` where it is 1: ``softplus(u)`` and
-        ``±s(u)``. The textbook's ``s(z) - y`` cancels where the network is sure and right: at z = 40 it gives
-        0 for ``-4e-18``, and a check that can tell rightly complains.
+        Both in terms of ``u = z`` where the target is 0 and ``u = -z`` where it is 1: ``softplus(u)`` and ``±s(u)``.
+        The textbook's ``s(z) - y`` cancels where the network is sure and right: at z = 40 it gives 0 for ``-4e-18``,
+        and a check that can tell rightly complains.
         """
         n_rows = len(logits)
         signs = 1 - 2 * targets.astype(logits.dtype, copy=False)
