@@ -82,6 +82,8 @@ class CompiledNetwork(Network):
         is_plain = type(self).loss is Network.loss and (rng is None or not self.dropout)
         if not (is_near and is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
             return super().coordinate_losses(parameters, inputs, targets, name, step, rng)
+        from trainer.compiled import sweep_kernels  # numba is an extra
+
         shape = self.shapes[name]
         steps = np.ascontiguousarray(np.broadcast_to(steps, shape), dtype)
         matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
@@ -90,13 +92,13 @@ class CompiledNetwork(Network):
         losses, together = np.empty(matrix.shape), max(1, TOGETHER // (matrix.shape[1] * len(rows)))
         for first in range(0, len(matrix), together):
             units = first, min(first + together, len(matrix))
-            margins, *seen, unmoved = _sweep_kernels().moved_margins(
+            margins, *seen, unmoved = sweep_kernels.moved_margins(
                 point, self._sizes, rows, labels, layer, len(shape) == 1, matrix, units
             )
             # exp and log1p are left to numpy, which has vectorised ones.
             softplus = np.log1p(np.exp(-np.abs(margins)))
             at_rest = np.maximum(unmoved, 0) + np.log1p(np.exp(-np.abs(unmoved)))
-            _sweep_kernels().mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
+            sweep_kernels.mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
         losses += self.penalty.value(parameters, self.weights).real
         losses = losses.reshape(shape)
         if name in self.weights:
@@ -158,10 +160,3 @@ def _kernels() -> Any:
         expected = "numba installed, as by pip install -e '.[fast]'"
         raise ImportError(f"There is no compiler. Expected {expected}. Received {error}.") from error
     return kernels
-
-
-@cache
-def _sweep_kernels() -> Any:
-    from trainer.compiled import sweep_kernels
-
-    return sweep_kernels

@@ -53,15 +53,12 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (2,)
         The labels; the second is the one whose probability the network gives.
-    network_, parameters_ : Network, Parameters
-    history_ : History
+    network_, parameters_, history_ : Network, Parameters, History
         Of the last fit or `partial_fit`.
     callbacks_ : list of Callback
         The copies that watched the fit; there also after one that was halted.
     n_iterations_ : int
         Parameter updates so far.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
 
     Notes
     -----
@@ -116,13 +113,6 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             Labels of two classes, of any kind.
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, at least 0.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the rows or a setting are not what is expected above.
-        TrainingHalted
-            If a callback does not trust the gradients.
         """
         self.__dict__.pop("parameters_", None)
         rows, labels = validate_data(self, X, y, dtype=FLOATS)
@@ -151,8 +141,8 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 
         Notes
         -----
-        It raises what `fit` raises; only a halt costs the estimator what it has learnt. The iteration goes on
-        counting from call to call, so ``GradientCheck(every=100)`` fires at every hundredth update of them all.
+        Only a halt costs the estimator what it has learnt. The iteration goes on counting from call to call, so
+        ``GradientCheck(every=100)`` fires at every hundredth update of them all.
         """
         if self.class_weight == "balanced":
             raise ValueError(

@@ -38,20 +38,10 @@ class Layer(ABC):
     def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.
 
-        Parameters
-        ----------
-        parameters : mapping of str to ndarray
-        inputs : ndarray of shape (..., n_rows, n_units)
-            Never modified.
-        rng : numpy.random.Generator or None
-            Source of random masks; None means evaluation, and then nothing is drawn.
-
-        Returns
-        -------
-        outputs : ndarray of shape (..., n_rows, n_outputs)
-        backward : function
-            ``backward(output_gradient, gradients)`` writes each parameter's gradient into ``gradients[name]`` and
-            returns the input gradient, or None if nobody needs it. It may overwrite `output_gradient`.
+        Inputs of shape (..., n_rows, n_units) are never modified. `rng` is the source of random masks; None means
+        evaluation, and then nothing is drawn. ``backward(output_gradient, gradients)`` writes each parameter's
+        gradient into ``gradients[name]`` and returns the input gradient, or None if nobody needs it. It may overwrite
+        `output_gradient`.
         """
 
 
@@ -70,11 +60,8 @@ class Linear(Layer):
     Notes
     -----
     ``y = x @ W.T + b`` with W of shape (n_units, n_inputs), that is ``y[r,i] = sum_j x[r,j] W[i,j] + b[i]``.
-    With ``g = dJ/dy`` the chain rule gives
-
-    - ``dJ/dW[i,j] = sum_r g[r,i] x[r,j]``, so ``dW = g.T @ x``;
-    - ``dJ/db[i]   = sum_r g[r,i]``, so ``db = ones @ g``;
-    - ``dJ/dx[r,j] = sum_i g[r,i] W[i,j]``, so ``dx = g @ W``.
+    With ``g = dJ/dy`` the chain rule gives ``dJ/dW[i,j] = sum_r g[r,i] x[r,j]``, so ``dW = g.T @ x``;
+    ``dJ/db[i] = sum_r g[r,i]``, so ``db = ones @ g``; ``dJ/dx[r,j] = sum_i g[r,i] W[i,j]``, so ``dx = g @ W``.
     """
 
     def __init__(self, number: int, n_inputs: int, n_units: int, *, needs_input_gradient: bool = True) -> None:

@@ -140,17 +140,10 @@ class Network:
         return targets
 
     def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
-        """Return the mean loss over the rows plus the penalty.
+        """Return the mean loss over the rows plus the penalty; it is complex where the parameters are, for a complex step.
 
-        Parameters
-        ----------
-        parameters : mapping of str to ndarray
-            Real, or complex for a complex-step derivative; then the loss is complex.
-        inputs : ndarray of shape (n_rows, n_features)
-        targets : ndarray of shape (n_rows,)
-            0 or 1.
-        rng : numpy.random.Generator, optional
-            Draws the dropout masks. None is evaluation: no dropout, nothing drawn.
+        Inputs are of shape (n_rows, n_features), targets of shape (n_rows,): 0 or 1. `rng` draws the dropout masks;
+        None is evaluation: no dropout, nothing drawn.
         """
         data_loss = self.criterion.value(self.logits(parameters, inputs, rng), self.criterion_targets(inputs, targets))
         return data_loss + self.penalty.value(parameters, self.weights)
@@ -163,19 +156,10 @@ class Network:
         rng: Generator | None = None,
         out: Parameters | None = None,
     ) -> tuple[float, Parameters]:
-        """Return `loss` and its gradient with respect to every parameter, by back-propagation.
+        """Return `loss` and its gradient with respect to every (real) parameter, by back-propagation.
 
-        Parameters
-        ----------
-        parameters, inputs, targets, rng
-            As in `loss`; real.
-        out : Parameters, optional
-            Storage for the gradients, overwritten and returned: saves an allocation per step.
-
-        Returns
-        -------
-        float, Parameters
-            Each gradient has the shape of its parameter; what no layer writes is zero.
+        Each gradient has the shape of its parameter; what no layer writes is zero. `out` is storage for them,
+        overwritten and returned: saves an allocation per step.
         """
         gradients = Parameters(self.shapes, dtype=parameters[self.weights[0]].dtype) if out is None else out
         gradients.vector.fill(0)
@@ -200,23 +184,8 @@ class Network:
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
 
-        How, without a forward pass an entry, is told in `trainer.network.sweep`.
-
-        Parameters
-        ----------
-        parameters, inputs, targets
-            As in `loss`.
-        name : str
-            Whose entries to move, one at a time.
-        step : float, complex, or ndarray of the shape of ``parameters[name]``
-            Added to the entry.
-        rng : numpy.random.Generator, optional
-            Every evaluation sees the masks that `loss` would draw from it now; it is not advanced.
-
-        Raises
-        ------
-        ValueError
-            If `name` is no parameter of this network.
+        How, without a forward pass an entry, is told in `trainer.network.sweep`. Every evaluation sees the masks that
+        `loss` would draw from `rng` now; it is not advanced. A `name` that is no parameter is a ValueError.
         """
         return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
 

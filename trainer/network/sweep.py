@@ -10,34 +10,17 @@ entry at a time is the plain way; a property test holds the two equal to roundin
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
 from trainer.network.layers import Layer, affine
-from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
 from trainer.network.parameters import Array, Arrays, Generator
 
 Step = float | complex | Array  # how far an entry moves: the same for all, or each its own
 COLUMNS = 524_288  # entries of a temporary of changed columns: four megabytes of float64
 KEPT = 31 * 2**20  # bytes; glibc learns from freed blocks of up to 32 megabytes
 BLOCK = 262_144  # entries of a temporary of the layers after: two megabytes
-
-
-class Layered(Protocol):
-    """What a sweep needs of a network."""
-
-    layers: list[Layer]
-    shapes: dict[str, tuple[int, ...]]
-    weights: tuple[str, ...]
-    criterion: WeightedBinaryCrossEntropy
-    penalty: L2Penalty
-
-    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
-        """Return what the criterion holds the logits against."""
-
-    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
-        """Return the mean loss over the rows plus the penalty."""
 
 
 class Sweep:
@@ -49,7 +32,7 @@ class Sweep:
 
     def __init__(
         self,
-        network: Layered,
+        network: Any,
         parameters: Arrays,
         inputs: Array,
         targets: Array,
@@ -58,6 +41,7 @@ class Sweep:
     ) -> None:
         if name not in network.shapes:
             raise ValueError(f"Unknown parameter. Expected one of {', '.join(network.shapes)}. Received {name!r}.")
+        # A `trainer.Network`, which imports this file.
         self.network, self.parameters, self.inputs, self.targets = network, parameters, inputs, targets
         self.name, self.rng = name, rng
         self.criterion_targets = network.criterion_targets(inputs, targets)

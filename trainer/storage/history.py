@@ -57,11 +57,6 @@ class History:
     path : Path or None
     torn : int
         Bytes of a last line that a crash had cut short, and that `read` has skipped.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
