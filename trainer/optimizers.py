@@ -17,14 +17,10 @@ from trainer.network.parameters import Array
 
 @dataclass
 class OptimizerState:
-    """What an optimizer remembers between two updates: with `n_updates`, the moments are all that a checkpoint needs.
+    """What an optimizer remembers between two updates.
 
-    Attributes
-    ----------
-    n_updates : int
-    moments : dict of str to ndarray of shape (n_parameters,)
-    scratch : ndarray of shape (n_parameters,)
-        Working storage, of no meaning between updates: no update allocates.
+    `n_updates` and `moments`, by name and of shape (n_parameters,), are all that a checkpoint needs; `scratch` is
+    working storage of that shape, of no meaning between updates: no update allocates.
     """
 
     n_updates: int
@@ -107,11 +103,7 @@ class Adam(Optimizer):
     moment_names = ("first", "second")
 
     def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
     ) -> None:
         self.learning_rate = checked_number(learning_rate, "learning_rate", *POSITIVE)
         self.beta_1 = checked_number(beta_1, "beta_1", *FRACTION)

@@ -81,26 +81,20 @@ class TrainState:
 
     Attributes
     ----------
-    network, parameters, gradients
-        The gradients are those of the current batch, from `on_gradients_computed` on.
-    optimizer, optimizer_state
-        The settings, and what is remembered from update to update.
+    network, parameters, gradients, optimizer, optimizer_state, history, callbacks
+        Of the run; the gradients are those of the current batch, from `on_gradients_computed` on.
     inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
         The training rows.
     n_epochs, n_iterations : int
         Planned in total.
-    history : History
     place : Place
         Where the run stands within its epoch, and its generators.
-    batch : Batch
-        The rows of the current iteration; empty before the first.
-    callbacks : sequence of Callback
+    batch, validation : Batch
+        The rows of the current iteration, empty before the first; those for validation, None if there are none.
     settings : dict
         Of the trainer, as far as they decide what a run ends with.
     resumed : bool
         Whether the run goes on from a snapshot; then the epoch in which it does is not begun again.
-    validation : Batch or None
-        The validation rows, if `fit` was given any.
     epoch, iteration : int
         One pass over the training rows, and one parameter update; each counts from 1.
     loss : float

@@ -87,18 +87,10 @@ def checkpoints(folder: Path | str) -> list[Path]:
 
 
 def latest_checkpoint(folder: Path | str, history_path: Path | str | None = None) -> Snapshot | None:
-    """Read the last good checkpoint; one that is damaged is refused, and logged, and the one before offered.
+    """Read the last good checkpoint, or return None if there is none at all.
 
-    Parameters
-    ----------
-    folder : path
-    history_path : path, optional
-        The history of the run, where it has a file: a checkpoint with which it does not agree is refused, too.
-
-    Returns
-    -------
-    Snapshot or None
-        None if there is no checkpoint at all; if all of them are refused, that is an `ArchiveError`.
+    One that is damaged, or does not agree with the history at `history_path`, is refused and logged, and the one
+    before offered; if all of them are refused, that is an `ArchiveError`.
     """
     found = checkpoints(folder)
     refusal: Exception | None = None

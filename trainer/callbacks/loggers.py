@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -124,12 +124,7 @@ class CSVLogger(RowLogger):
 class TensorBoardLogger(RowLogger):
     """Writes every number of a row as a scalar for TensorBoard, under ``event/key``, by iteration.
 
-    It needs tensorboardX, which comes with the extra ``tensorboard``.
-
-    Parameters
-    ----------
-    folder : path
-        TensorBoard's ``--logdir``, or a folder in it.
+    `folder` is TensorBoard's ``--logdir``, or a folder in it. It needs tensorboardX, of the extra ``tensorboard``.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -152,8 +147,9 @@ class TensorBoardLogger(RowLogger):
 
     def write(self, row: Row) -> None:
         """Write the numbers of one row, and its verdict or outcome as text."""
-        for key, value in _scalars(row):
-            self._writer.add_scalar(f"{row['event']}/{key}", value, row["iteration"])
+        for key, value in row.items():
+            if isinstance(value, int | float) and key not in ("epoch", "iteration"):
+                self._writer.add_scalar(f"{row['event']}/{key}", float(value), row["iteration"])
         for key in ("verdict", "outcome"):
             if row.get(key, "PASS") != "PASS":
                 text = ", ".join(f"{name}: {row[name]}" for name in row if isinstance(row[name], str))
@@ -165,12 +161,6 @@ class TensorBoardLogger(RowLogger):
         """Close the file of events."""
         self._writer.close()
         self._writer = None
-
-
-def _scalars(row: Row) -> Iterator[tuple[str, float]]:
-    for key, value in row.items():
-        if isinstance(value, int | float) and key not in ("epoch", "iteration"):
-            yield key, float(value)
 
 
 def _harmless(cell: Any) -> Any:

@@ -42,14 +42,9 @@ class Facts:
 class Snapshot:
     """The state of a run at the end of one iteration: what `Trainer.fit` takes as ``resume``.
 
-    Every method raises `ResumeError` where the run, its rows, its callbacks or its history file are others.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray of shape (n_parameters,)
-        ``"parameters"``, and the optimizer's moments by name.
-    facts : Facts
-        The counts, generators, history, states of the callbacks, and the settings and rows of the run.
+    `arrays` holds the ``"parameters"`` and the optimizer's moments by name, each of shape (n_parameters,), and
+    `facts` counts, generators, history, states of the callbacks, settings and rows. What restores raises
+    `ResumeError` where the run, its rows, its callbacks or its history file are others.
     """
 
     arrays: dict[str, Array]

@@ -20,19 +20,12 @@ class CompiledNetwork(Network):
 
     It is the same network: parameters, probabilities and everything else are those of `Network`'s layers, and so is
     `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
-    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every tensor.
-    All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do the work.
-    The first call on a machine compiles, which takes some seconds for each precision; later processes load the result.
+    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every
+    tensor. All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do
+    the work.
 
-    Parameters
-    ----------
-    layer_sizes, **options
-        As in `Network`; the activation is ``"relu"``.
-
-    Raises
-    ------
-    ImportError
-        If numba is missing.
+    The arguments are those of `Network`; ImportError if numba is missing. The first call on a machine compiles, which
+    takes some seconds for each precision; later processes load the result.
     """
 
     def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:

@@ -124,11 +124,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         return self
 
     def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        classes: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train one epoch over these rows, from where the last `fit` or `partial_fit` ended.
 

@@ -73,10 +73,8 @@ class LabelledRows:
             random_state=check_random_state(random_state),
         )
         weights = None if self.weights is None else self.weights[kept]
-        return LabelledRows(self.table[kept], self.targets[kept], weights), (
-            self.table[held_out],
-            self.targets[held_out],
-        )
+        apart = self.table[held_out], self.targets[held_out]
+        return LabelledRows(self.table[kept], self.targets[kept], weights), apart
 
     def positive_weight(self, class_weight: ClassWeight, classes: Array) -> float:
         """Return how much more a row of the second class counts than one of the first."""

@@ -23,12 +23,8 @@ Backward = Callable[[Array, Arrays], Array | None]
 class Layer(ABC):
     """One step of a network.
 
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Name and shape of each parameter; empty for a layer without parameters.
-    elementwise : bool
-        Whether each output depends only on the input at the same place: then a sweep may move many entries at once.
+    `shapes` has name and shape of each parameter; it is empty for a layer without. `elementwise` says whether each
+    output depends only on the input at the same place: then a sweep may move many entries at once.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})

@@ -103,17 +103,10 @@ class WeightedBinaryCrossEntropy:
 
 
 class L2Penalty:
-    """A pull of the weights towards zero; biases are left alone.
+    """A pull of the weights towards zero, of a finite strength λ of at least 0; biases are left alone.
 
-    Parameters
-    ----------
-    strength : float >= 0, default=0.0
-        λ below, dimensionless.
-
-    Notes
-    -----
-    ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``,
-    so that it is analytic in a complex W.
+    It is ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``, so
+    that it is analytic in a complex W.
     """
 
     def __init__(self, strength: float = 0.0) -> None:

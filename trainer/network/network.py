@@ -140,7 +140,7 @@ class Network:
         return targets
 
     def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
-        """Return the mean loss over the rows plus the penalty; it is complex where the parameters are, for a complex step.
+        """Return the mean loss over the rows plus the penalty; it is complex where the parameters are.
 
         Inputs are of shape (n_rows, n_features), targets of shape (n_rows,): 0 or 1. `rng` draws the dropout masks;
         None is evaluation: no dropout, nothing drawn.

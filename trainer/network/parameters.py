@@ -23,9 +23,7 @@ class Parameters(Arrays):
     shapes : mapping of str to tuple of int
         Name and shape of every array, in the order in which they lie in the vector; also an attribute.
     vector : ndarray of shape (n_parameters,), optional
-        Storage to view, contiguous; not copied. Zeros of `dtype` by default. Also an attribute.
-    dtype : dtype, default=float64
-        Of the storage when `vector` is not given.
+        Contiguous storage to view, not copied; zeros of `dtype` by default. Also an attribute.
     """
 
     def __init__(

@@ -31,13 +31,7 @@ class Sweep:
     """
 
     def __init__(
-        self,
-        network: Any,
-        parameters: Arrays,
-        inputs: Array,
-        targets: Array,
-        name: str,
-        rng: Generator | None = None,
+        self, network: Any, parameters: Arrays, inputs: Array, targets: Array, name: str, rng: Generator | None = None
     ) -> None:
         if name not in network.shapes:
             raise ValueError(f"Unknown parameter. Expected one of {', '.join(network.shapes)}. Received {name!r}.")

@@ -125,14 +125,15 @@ class History:
         return vars(FileState(self._n_rows, self._n_bytes, self._crc))
 
     @staticmethod
-    def verify(state: Mapping[str, Any], path: Path | str | None) -> None:
+    def verify(state: Mapping[str, Any], path: Path | str | None) -> RowsState | FileState:
         """Hold a file against a `state_dict`; nothing is changed.
 
         ValueError if it no longer begins with the rows that it held then, or if there is none to go on with.
         """
-        kept = _read(state)
+        kind = RowsState if isinstance(state, Mapping) and "rows" in state else FileState
+        kept: RowsState | FileState = from_plain(kind, state, "history")
         if isinstance(kept, RowsState):
-            return
+            return kept
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
         expected, crc, left = f"{kept.crc32:08x}", 0, kept.n_bytes
@@ -144,12 +145,12 @@ class History:
                 f"{path} is not the history of this run. Expected {kept.n_bytes:,} bytes with the CRC-32 "
                 f"{expected} at its beginning. Received {f'{left:,} bytes less' if left else f'{crc:08x}'}."
             )
+        return kept
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
         """Take up where a `state_dict` left off, once `verify` agrees; what was written to the file after it goes."""
-        cls.verify(state, path)
-        kept = _read(state)
+        kept = cls.verify(state, path)
         if isinstance(kept, RowsState):
             history = cls(path)
             for row in kept.rows:
@@ -216,9 +217,3 @@ class History:
             raise
         self._n_bytes += len(line)
         self._crc = crc32(line, self._crc)
-
-
-def _read(state: object) -> RowsState | FileState:
-    kind = RowsState if isinstance(state, Mapping) and "rows" in state else FileState
-    kept: RowsState | FileState = from_plain(kind, state, "history")
-    return kept
