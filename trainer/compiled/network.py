@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trainer.network.network import Network
-from trainer.network.parameters import Array, Arrays, Generator, Parameters
+from trainer.network.parameters import Array, Arrays, Parameters, Rng
 from trainer.network.sweep import Step
 from trainer.optimizers import Adam, OptimizerState
 
@@ -37,12 +37,7 @@ class CompiledNetwork(Network):
         self._own = self._parts()
 
     def loss_and_gradients(
-        self,
-        parameters: Arrays,
-        inputs: Array,
-        targets: Array,
-        rng: Generator | None = None,
-        out: Parameters | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
         point = self._packed(parameters)
@@ -63,7 +58,7 @@ class CompiledNetwork(Network):
         return loss, gradients
 
     def coordinate_losses(
-        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Generator | None = None
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
         point, steps = self._packed(parameters), np.asarray(step)
@@ -113,7 +108,7 @@ class CompiledNetwork(Network):
     def _parts(self) -> list[Any]:
         return [self.criterion, *self.layers]
 
-    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Generator | None) -> tuple[Array, float]:
+    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Rng) -> tuple[Array, float]:
         """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
         if rng is None or not self.dropout:
             return np.empty(0, dtype), 0.0

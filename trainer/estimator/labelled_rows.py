@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight
 from trainer.network.layers import Backward, Layer
 from trainer.network.losses import WeightedBinaryCrossEntropy
 from trainer.network.network import Network
-from trainer.network.parameters import Array, Arrays, Generator
+from trainer.network.parameters import Array, Arrays, Rng
 
 ClassWeight = dict[Any, float] | Literal["balanced"] | None
 
@@ -111,7 +111,7 @@ class RowWeightedNetwork(Network):
 class WithoutWeights(Layer):
     """Drops the last column; it comes before all parameters, so no gradient needs to pass back through it."""
 
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs[..., :-1]``."""
         return inputs[..., :-1], lambda output_gradient, gradients: None
 

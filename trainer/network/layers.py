@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from trainer.argument import FRACTION, checked_number
-from trainer.network.parameters import Array, Arrays, Generator
+from trainer.network.parameters import Array, Arrays, Rng
 
 SMALL = 65_536  # entries of a matrix of which a copy, or a constant beside it, is worth its while: half a megabyte
 
@@ -31,7 +31,7 @@ class Layer(ABC):
     elementwise: bool = False
 
     @abstractmethod
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.
 
         Inputs of shape (..., n_rows, n_units) are never modified. `rng` is the source of random masks; None means
@@ -66,7 +66,7 @@ class Linear(Layer):
         self.shapes = {self.weight: (n_units, n_inputs), self.bias: (n_units,)}
         self.needs_input_gradient = needs_input_gradient
 
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs @ W.T + b``."""
         W, b = parameters[self.weight], parameters[self.bias]
 
@@ -92,7 +92,7 @@ class ReLU(Layer):
 
     elementwise = True
 
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``max(inputs, 0)``."""
         if inputs.dtype.kind == "c":
             outputs = inputs * (inputs.real > 0)
@@ -114,7 +114,7 @@ class Tanh(Layer):
 
     elementwise = True
 
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``tanh(inputs)``."""
         outputs = np.tanh(inputs)
 
@@ -146,7 +146,7 @@ class Dropout(Layer):
     def __init__(self, rate: float) -> None:
         self.rate = checked_number(rate, "dropout rate", *FRACTION)
 
-    def forward(self, parameters: Arrays, inputs: Array, rng: Generator | None) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""
         if rng is None:
             return inputs, lambda output_gradient, gradients: output_gradient

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from trainer.argument import is_integer
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
-from trainer.network.parameters import Array, Arrays, Generator, Parameters
+from trainer.network.parameters import Array, Arrays, Parameters, Rng
 from trainer.network.sweep import Step, Sweep
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
@@ -99,7 +99,7 @@ class Network:
             f"dropout={self.dropout}, l2={self.l2}, positive_weight={self.positive_weight})"
         )
 
-    def initial_parameters(self, rng: Generator, dtype: DTypeLike = np.float64) -> Parameters:
+    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
         The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment (He et al., Delving Deep into
@@ -114,7 +114,7 @@ class Network:
             parameters[name][...] = rng.standard_normal((n_units, n_inputs)) * math.sqrt(2 / fan)
         return parameters
 
-    def logits(self, parameters: Arrays, inputs: Array, rng: Generator | None = None) -> Array:
+    def logits(self, parameters: Arrays, inputs: Array, rng: Rng = None) -> Array:
         """Return the log-odds of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
         outputs = inputs
         for layer in self.layers:
@@ -139,7 +139,7 @@ class Network:
         """Return what the criterion holds the logits against: the targets; a subclass may add to them."""
         return targets
 
-    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Generator | None = None) -> float | complex:
+    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None) -> float | complex:
         """Return the mean loss over the rows plus the penalty; it is complex where the parameters are.
 
         Inputs are of shape (n_rows, n_features), targets of shape (n_rows,): 0 or 1. `rng` draws the dropout masks;
@@ -149,12 +149,7 @@ class Network:
         return data_loss + self.penalty.value(parameters, self.weights)
 
     def loss_and_gradients(
-        self,
-        parameters: Arrays,
-        inputs: Array,
-        targets: Array,
-        rng: Generator | None = None,
-        out: Parameters | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every (real) parameter, by back-propagation.
 
@@ -180,7 +175,7 @@ class Network:
         return loss, gradients
 
     def coordinate_losses(
-        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Generator | None = None
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
 

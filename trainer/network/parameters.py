@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
 Arrays = Mapping[str, Array]  # by the names of the parameters
-Generator = np.random.Generator
+Rng = np.random.Generator | None  # of dropout masks; None is evaluation: no dropout, nothing drawn
 
 
 class Parameters(Arrays):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trainer.network.layers import Layer, affine
-from trainer.network.parameters import Array, Arrays, Generator
+from trainer.network.parameters import Array, Arrays, Rng
 
 Step = float | complex | Array  # how far an entry moves: the same for all, or each its own
 COLUMNS = 524_288  # entries of a temporary of changed columns: four megabytes of float64
@@ -31,7 +31,7 @@ class Sweep:
     """
 
     def __init__(
-        self, network: Any, parameters: Arrays, inputs: Array, targets: Array, name: str, rng: Generator | None = None
+        self, network: Any, parameters: Arrays, inputs: Array, targets: Array, name: str, rng: Rng = None
     ) -> None:
         if name not in network.shapes:
             raise ValueError(f"Unknown parameter. Expected one of {', '.join(network.shapes)}. Received {name!r}.")
@@ -149,7 +149,7 @@ class Sweep:
         losses: Array = self.losses.mean() + moved.sum(axis=1) / len(self.targets)
         return losses
 
-    def _forward(self, layers: Sequence[Layer], outputs: Array, rng: Generator | None) -> Array:
+    def _forward(self, layers: Sequence[Layer], outputs: Array, rng: Rng) -> Array:
         for layer in layers:
             outputs, _ = layer.forward(self.parameters, outputs, rng)
         return outputs
