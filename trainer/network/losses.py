@@ -33,21 +33,14 @@ def _parts(margins: Array) -> tuple[Array, Array, Array]:
 
 
 class WeightedBinaryCrossEntropy:
-    """Negative log-likelihood of 0/1 targets, from logits; the rare class may weigh more.
+    """Negative log-likelihood of 0/1 targets, from logits; a row with target 1 weighs `positive_weight`.
 
-    Parameters
-    ----------
-    positive_weight : float > 0, default=1.0
-        Weight of a row with target 1; a row with target 0 weighs 1.
-
-    Notes
-    -----
     From ``-y log(s(z)) - (1-y) log(1-s(z))`` with ``s(z) = 1 / (1 + exp(-z))``, per row
 
     ``loss = w (max(z, 0) - z y + log1p(exp(-|z|)))``, ``w = positive_weight if y == 1 else 1``
 
-    which neither overflows nor needs a clip. ``log(1 + exp(z))`` has the derivative ``s(z)``, therefore
-    ``dloss/dz = w (s(z) - y)``; the mean over rows divides it by n_rows.
+    which neither overflows nor needs a clip. ``log(1 + exp(z))`` has the derivative ``s(z)``, therefore ``dloss/dz =
+    w (s(z) - y)``; the mean over rows divides it by n_rows.
     """
 
     def __init__(self, positive_weight: float = 1.0) -> None:

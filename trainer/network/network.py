@@ -38,20 +38,14 @@ class Network:
 
     Attributes
     ----------
-    layers : list of Layer
-        In forward order.
-    criterion : WeightedBinaryCrossEntropy
-    penalty : L2Penalty
+    layers, criterion, penalty : list of Layer, WeightedBinaryCrossEntropy, L2Penalty
+        To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every method
+        goes through these three, so replacing one of them takes effect.
     shapes : dict of str to tuple of int
         ``W1, b1, W2, b2, …``, in forward order.
     weights : tuple of str
         The names that `penalty` applies to.
     n_parameters : int
-
-    Notes
-    -----
-    To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every
-    method goes through `layers`, `criterion` and `penalty`, so replacing one of them takes effect.
     """
 
     def __init__(

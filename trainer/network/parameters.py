@@ -21,9 +21,9 @@ class Parameters(Arrays):
     Parameters
     ----------
     shapes : mapping of str to tuple of int
-        Name and shape of every array, in the order in which they lie in the vector; also an attribute.
+        Name and shape of every array, in the order in which they lie in the vector.
     vector : ndarray of shape (n_parameters,), optional
-        Contiguous storage to view, not copied; zeros of `dtype` by default. Also an attribute.
+        Contiguous storage to view, not copied; zeros of `dtype` by default.
     """
 
     def __init__(
