@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-
-T = TypeVar("T")
 
 # Ranges for `checked_number`: what is expected, and whether a number is that; NaN fails every comparison.
 Range = tuple[str, Callable[[float], bool]]
@@ -36,14 +34,13 @@ def checked_integer(
     raise error(f"Invalid {what}. Expected {expected}. Received {value!r}.")
 
 
-def checked_number(value: T, what: str, expected: str, accepts: Callable[[float], bool]) -> T:
+def checked_number(value: Any, what: str, expected: str, accepts: Callable[[float], bool]) -> Any:
     """Return a real number; refuse anything else by TypeError, and by ValueError what `accepts` says no to."""
     message = f"Invalid {what}. Expected {expected}. Received {value!r}."
-    number: Any = value
-    if not is_number(number):
+    if not is_number(value):
         raise TypeError(message)
     try:
-        accepted = accepts(float(number))
+        accepted = accepts(float(value))
     except OverflowError:  # an integer beyond every float
         accepted = False
     if not accepted:

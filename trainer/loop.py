@@ -16,7 +16,7 @@ class Hooks:
         self._callbacks = callbacks
         self._begun: list[Callback] = []
         # Only what is overridden: a callback that does nothing at a moment costs nothing there.
-        self._bound: dict[str, list[Callable[[TrainState], None]]] = {
+        self.bound: dict[str, list[Callable[[TrainState], None]]] = {
             name: [
                 getattr(callback, name)
                 for callback in callbacks
@@ -32,13 +32,9 @@ class Hooks:
             callback.on_train_begin(state)
         return state.stop_reason is not None
 
-    def at(self, name: str) -> Sequence[Callable[[TrainState], None]]:
-        """Give what is to be called at that moment."""
-        return self._bound[name]
-
     def call(self, name: str, state: TrainState) -> bool:
         """Call the hooks of one moment; return whether a stop was requested."""
-        for hook in self._bound[name]:
+        for hook in self.bound[name]:
             hook(state)
         return state.stop_reason is not None
 
@@ -80,7 +76,9 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     """
     network, parameters, gradients, place = state.network, state.parameters, state.gradients, state.place
     # Lists to go through here: a call for each moment is a third of what seven callbacks that do nothing cost a step.
-    begins, computed, ends = (hooks.at(f"on_{moment}") for moment in ("batch_begin", "gradients_computed", "batch_end"))
+    begins, computed, ends = (
+        hooks.bound[f"on_{moment}"] for moment in ("batch_begin", "gradients_computed", "batch_end")
+    )
     for epoch in range(max(1, state.epoch), state.n_epochs + 1):
         if epoch != state.epoch:
             state.epoch = epoch

@@ -58,8 +58,8 @@ class SGD(Optimizer):
     """
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:
-        self.learning_rate = checked_number(learning_rate, "learning_rate", *POSITIVE)
-        self.momentum = checked_number(momentum, "momentum", *FRACTION)
+        self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
+        self.momentum: float = checked_number(momentum, "momentum", *FRACTION)
         self.moment_names = ("velocity",) if momentum else ()
 
     def __repr__(self) -> str:
@@ -105,10 +105,10 @@ class Adam(Optimizer):
     def __init__(
         self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
     ) -> None:
-        self.learning_rate = checked_number(learning_rate, "learning_rate", *POSITIVE)
-        self.beta_1 = checked_number(beta_1, "beta_1", *FRACTION)
-        self.beta_2 = checked_number(beta_2, "beta_2", *FRACTION)
-        self.epsilon = checked_number(epsilon, "epsilon", *POSITIVE)
+        self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
+        self.beta_1: float = checked_number(beta_1, "beta_1", *FRACTION)
+        self.beta_2: float = checked_number(beta_2, "beta_2", *FRACTION)
+        self.epsilon: float = checked_number(epsilon, "epsilon", *POSITIVE)
 
     def __repr__(self) -> str:
         """Show the settings."""

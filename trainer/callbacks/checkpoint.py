@@ -20,21 +20,16 @@ class Checkpoint(Callback):
 
     Each is written beside, synced and moved into place, and carries a checksum: after a crash at any moment the last
     good one is there, and a damaged one is noticed. A disk that takes no more is logged, and the training goes on.
+    It belongs behind all callbacks that have a state, and refuses any other order before training.
 
     Parameters
     ----------
     folder : path
-        Made if it is missing. It must hold no checkpoints of another run.
+        Made if it is missing. One that holds checkpoints of another run is refused before training.
     every : int >= 1, default=1000
         Iterations between two checkpoints.
     keep : int >= 1, default=2
         How many stay.
-
-    Raises
-    ------
-    ValueError
-        Out of `fit`, before training, if the folder holds checkpoints of another run, or if a callback after this one
-        in the list has a state: it belongs behind all of these.
     """
 
     def __init__(self, folder: Path | str, every: int = 1_000, *, keep: int = 2) -> None:

@@ -25,8 +25,8 @@ class EarlyStopping(Callback):
         if not isinstance(monitor, str):
             raise TypeError(f"Invalid monitor. Expected a key of the epoch rows. Received {monitor!r}.")
         self.monitor = monitor
-        self.patience = checked_number(patience, "patience", "at least 1 epoch", lambda epochs: epochs >= 1)
-        self.min_delta = checked_number(min_delta, "min_delta", *NOT_NEGATIVE)
+        self.patience: int = checked_number(patience, "patience", "at least 1 epoch", lambda epochs: epochs >= 1)
+        self.min_delta: float = checked_number(min_delta, "min_delta", *NOT_NEGATIVE)
         self.best = math.inf
         self.epochs_without_improvement = 0
 
@@ -46,11 +46,9 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on waiting."""
-        best, epochs = state["best"], state["epochs_without_improvement"]
-        self.best = checked_number(best, "best value", "a number", lambda number: True)
-        self.epochs_without_improvement = checked_number(
-            epochs, "epochs without improvement", "at least 0", lambda number: number >= 0
-        )
+        self.best = checked_number(state["best"], "best value", "a number", lambda number: True)
+        waited = state["epochs_without_improvement"]
+        self.epochs_without_improvement = checked_number(waited, "epochs waited", "at least 0", lambda n: n >= 0)
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Compare this epoch with the best one."""

@@ -92,7 +92,7 @@ class Snapshot:
         if number and int(number[0]) != facts.iteration:
             raise ArchiveError(
                 f"{path} has been renamed. Expected the checkpoint of iteration {int(number[0])}. "
-                f"Received that of {archive.facts['iteration']}."
+                f"Received that of {facts.iteration}."
             )
         return cls(archive.arrays, facts)
 

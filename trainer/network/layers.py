@@ -144,7 +144,7 @@ class Dropout(Layer):
     elementwise = True
 
     def __init__(self, rate: float) -> None:
-        self.rate = checked_number(rate, "dropout rate", *FRACTION)
+        self.rate: float = checked_number(rate, "dropout rate", *FRACTION)
 
     def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""

@@ -44,7 +44,7 @@ class WeightedBinaryCrossEntropy:
     """
 
     def __init__(self, positive_weight: float = 1.0) -> None:
-        self.positive_weight = checked_number(positive_weight, "positive_weight", *POSITIVE)
+        self.positive_weight: float = checked_number(positive_weight, "positive_weight", *POSITIVE)
 
     def per_row(self, logits: Array, targets: Array) -> Array:
         """Return the weighted loss of every row, in nats.
@@ -103,13 +103,14 @@ class L2Penalty:
     """
 
     def __init__(self, strength: float = 0.0) -> None:
-        self.strength = checked_number(strength, "L2 strength", *NOT_NEGATIVE)
+        self.strength: float = checked_number(strength, "L2 strength", *NOT_NEGATIVE)
 
     def value(self, parameters: Arrays, names: Iterable[str]) -> float | complex:
         """Return the penalty of the weights `names`."""
         if not self.strength:
             return 0.0
-        total: float | complex = sum(_square(parameters[name]) for name in names)
+        flat = (parameters[name].ravel() for name in names)
+        total: float | complex = sum(np.dot(weight, weight).item() for weight in flat)
         return self.strength / 2 * total
 
     def add_gradient(self, parameters: Arrays, gradients: Arrays, names: Iterable[str]) -> None:
@@ -129,9 +130,3 @@ class L2Penalty:
             return 0.0
         growth: Array = self.strength * step * (weight + step / 2)
         return growth
-
-
-def _square(weight: Array) -> float | complex:
-    flat = weight.ravel()
-    square: float | complex = np.dot(flat, flat).item()
-    return square

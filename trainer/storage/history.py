@@ -24,13 +24,6 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RowsState:
-    """What a checkpoint keeps of a history in memory."""
-
-    rows: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class FileState:
     """What a checkpoint keeps of a history in a file: how much of it there was."""
 
@@ -117,7 +110,7 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint needs: the rows, or how much of the file they are, which is on disk by then."""
         if self._file is None:
-            return vars(RowsState(self._rows))
+            return {"rows": self._rows}
         os.fsync(self._file.fileno())
         if self.path is not None and not self._named:  # a synced file whose name is lost is lost
             sync_folder(self.path.parent)
@@ -125,15 +118,15 @@ class History:
         return vars(FileState(self._n_rows, self._n_bytes, self._crc))
 
     @staticmethod
-    def verify(state: Mapping[str, Any], path: Path | str | None) -> RowsState | FileState:
+    def verify(state: Mapping[str, Any], path: Path | str | None) -> list[Row] | FileState:
         """Hold a file against a `state_dict`; nothing is changed.
 
         ValueError if it no longer begins with the rows that it held then, or if there is none to go on with.
         """
-        kind = RowsState if isinstance(state, Mapping) and "rows" in state else FileState
-        kept: RowsState | FileState = from_plain(kind, state, "history")
-        if isinstance(kept, RowsState):
-            return kept
+        if isinstance(state, Mapping) and "rows" in state:
+            rows: list[Row] = from_plain(list[Row], state["rows"], "history.rows")
+            return rows
+        kept: FileState = from_plain(FileState, state, "history")
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
         expected, crc, left = f"{kept.crc32:08x}", 0, kept.n_bytes
@@ -151,9 +144,9 @@ class History:
     def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
         """Take up where a `state_dict` left off, once `verify` agrees; what was written to the file after it goes."""
         kept = cls.verify(state, path)
-        if isinstance(kept, RowsState):
+        if isinstance(kept, list):
             history = cls(path)
-            for row in kept.rows:
+            for row in kept:
                 history.append(row)
             return history
         history = cls()
