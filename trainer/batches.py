@@ -49,11 +49,11 @@ class Batches:
 
     def epoch(self, rng: np.random.Generator, skip: int = 0) -> Iterator[Batch]:
         """Iterate over every row once, but for the first `skip` batches; the last batch may be smaller."""
-        inputs, targets = self._inputs, self._targets
-        if self._window >= len(inputs):
-            yield from self._cut(inputs, targets, rng.permutation(len(inputs))[skip * self._batch_size :])
-            return
-        yield from islice(self._windows(rng), skip, None)
+        if self._window < len(self._inputs):
+            yield from islice(self._windows(rng), skip, None)
+        else:
+            order = rng.permutation(len(self._inputs))
+            yield from self._cut(self._inputs, self._targets, order[skip * self._batch_size :])
 
     def _windows(self, rng: np.random.Generator) -> Iterator[Batch]:
         inputs, targets = self._inputs, self._targets

@@ -127,9 +127,7 @@ class Snapshot:
         try:
             state.place.state = self.facts.place
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ResumeError(
-                f"The checkpoint's place is broken. Expected what was written. Received {error!r}."
-            ) from error
+            raise ResumeError(f"The place is broken. Expected what was written. Received {error!r}.") from error
         state.optimizer_state.n_updates = self.facts.n_updates
         state.epoch, state.iteration = self.facts.epoch, self.iteration
         if state.epoch > state.n_epochs:

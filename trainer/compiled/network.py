@@ -22,10 +22,8 @@ class CompiledNetwork(Network):
     `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
     The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every
     tensor. All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do
-    the work.
-
-    The arguments are those of `Network`; ImportError if numba is missing. The first call on a machine compiles, which
-    takes some seconds for each precision; later processes load the result.
+    the work. The arguments are those of `Network`; ImportError if numba is missing. The first call on a machine
+    compiles, which takes some seconds for each precision; later processes load the result.
     """
 
     def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
@@ -34,7 +32,7 @@ class CompiledNetwork(Network):
             raise ValueError(f"Only ReLU is compiled. Expected activation 'relu'. Received {self.activation!r}.")
         _kernels()
         self._sizes = np.array(self.layer_sizes)
-        self._own = self._parts()
+        self._own = [self.criterion, *self.layers]
 
     def loss_and_gradients(
         self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
@@ -103,10 +101,8 @@ class CompiledNetwork(Network):
     def _fits(self, inputs: Array, targets: Array, dtype: np.dtype[np.generic]) -> bool:
         """Say whether the compiled function may have them: it believes what it is told, and numpy has better errors."""
         shapes_fit = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
-        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and self._parts() == self._own
-
-    def _parts(self) -> list[Any]:
-        return [self.criterion, *self.layers]
+        is_as_made = [self.criterion, *self.layers] == self._own
+        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and is_as_made
 
     def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Rng) -> tuple[Array, float]:
         """Draw at once what the layers would draw one after the other; also give the rate of dropout."""

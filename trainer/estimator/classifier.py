@@ -36,13 +36,11 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     class_weight : dict of label to float, "balanced" or None, default=None
         Only the ratio counts: a row of the second class weighs ``weight[1] / weight[0]`` times one of the first.
     optimizer : {"adam", "sgd"} or Optimizer, default="adam"
-        By name with `learning_rate`; or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
-    learning_rate : float > 0, default=0.005
-        Of an optimizer that is given by name.
-    batch_size, epochs : int >= 1, default=256, 100
+        By name with `learning_rate` (default 0.005); or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
+    batch_size, epochs, dtype
+        As in `Trainer`; 256, 100, "float64" by default.
     validation_fraction : float in [0, 1), default=0.0
         Share of the rows, stratified, that is not trained on but gives the ``"validation_loss"`` of every epoch.
-    dtype : {"float64", "float32"}, default="float64"
     callbacks : sequence of Callback, default=()
         Every fit works on copies of its own: look at `callbacks_` afterwards. scikit-learn's own callbacks go
         through ``set_callbacks`` instead.

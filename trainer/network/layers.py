@@ -127,15 +127,8 @@ class Tanh(Layer):
 
 
 class Dropout(Layer):
-    """Sets a random share of the entries to zero in training, and does nothing in evaluation.
+    """Sets a random share, `rate` in [0, 1), of the entries to zero in training, and does nothing in evaluation.
 
-    Parameters
-    ----------
-    rate : float in [0, 1)
-        Share of the entries that are dropped.
-
-    Notes
-    -----
     Inverted dropout (Srivastava et al., Dropout, JMLR 15, 2014, section 10): ``y = x * m`` with ``m = 0`` with
     probability `rate` and ``1 / (1 - rate)`` otherwise, so that ``E[y] = x`` and evaluation needs no factor. The mask
     is a constant of the pass: ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.

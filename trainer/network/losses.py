@@ -1,7 +1,6 @@
 """Losses: what training makes small; each value beside its gradient.
 
-Both are analytic in their complex arguments, branching on the real part only, so that the
-complex-step derivative holds.
+Both are analytic in complex arguments, branching on the real part only, so that the complex step holds.
 """
 
 from collections.abc import Iterable

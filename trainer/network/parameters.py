@@ -75,9 +75,7 @@ class Parameters(Arrays):
         """Return zeros of the same names, shapes and dtype."""
         return type(self)(self.shapes, np.zeros_like(self.vector))
 
-    def __copy__(self) -> Self:
-        """Return `copy`: views of a vector cannot be shared halfway."""
-        return self.copy()
+    __copy__ = copy  # views of a vector cannot be shared halfway
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return `copy`."""

@@ -79,8 +79,7 @@ class Sweep:
         if not self.is_structured:
             return self._plain_losses(steps)
         # malloc hands large blocks back to the system, and every page of the next one costs a fault: a third of the
-        # time here. From a freed block of this size glibc learns to keep them; it is never touched, so it costs
-        # microseconds.
+        # time here. From a freed block of this size, never touched and so free, glibc learns to keep them.
         np.empty(KEPT, np.uint8)
         losses = self._structured_losses(steps.reshape(len(steps), -1)).reshape(steps.shape)
         losses += self.network.penalty.value(self.parameters, self.network.weights)

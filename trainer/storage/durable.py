@@ -14,9 +14,9 @@ def replace_file(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
 
     Whatever happens meanwhile, a kill or a loss of power included, `path` holds either what it held before or all of
     the new content. On an OSError it is as it was, unless only the last sync of its folder failed: then it is whole,
-    too, but a loss of power may still undo it. The order is that of Pillai et al., All file systems are not created
-    equal, OSDI 2014: sync the content, rename, sync the folder. Without the first a crash may leave an empty file
-    under the good name, without the last the old one.
+    but a loss of power may still undo it. The order is that of Pillai et al., All file systems are not created equal,
+    OSDI 2014: without the first sync a crash may leave an empty file under the good name, without the last the old
+    one.
     """
     path = Path(path)
     beside = path.with_name(path.name + UNFINISHED)
