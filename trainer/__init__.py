@@ -6,6 +6,7 @@ from trainer.batches import Batch
 from trainer.callbacks.base import Callback, TrainingHalted, TrainState
 from trainer.callbacks.checkpoint import Checkpoint, latest_checkpoint
 from trainer.callbacks.early_stopping import EarlyStopping
+from trainer.callbacks.interruption import Interruption
 from trainer.callbacks.loggers import CSVLogger, TensorBoardLogger
 from trainer.callbacks.progress_bar import ProgressBar
 from trainer.callbacks.snapshot import ResumeError, Snapshot
@@ -33,6 +34,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "History",
+    "Interruption",
     "L2Penalty",
     "Layer",
     "Linear",

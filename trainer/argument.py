@@ -1,31 +1,43 @@
 """Argument: a number that a user hands in, checked before anything is computed with it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+# Ranges for `checked_number`: what is expected, and whether a number is that; NaN fails every comparison.
+Range = tuple[str, Callable[[float], bool]]
+POSITIVE: Range = ("a positive, finite float", lambda number: 0 < number < math.inf)
+NOT_NEGATIVE: Range = ("a finite float, at least 0", lambda number: 0 <= number < math.inf)
+FRACTION: Range = ("a float in [0, 1)", lambda number: 0 <= number < 1)
 
-def check_number(value: Any, what: str, expected: str, accepts: Callable[[float], bool]) -> None:
-    """Refuse what is no real number, or is out of range.
 
-    Parameters
-    ----------
-    value : object
-    what, expected : str
-        For the message.
-    accepts : callable
-        Says whether the number is in range; NaN fails every comparison.
+def is_integer(value: Any) -> bool:
+    """Say whether it is an integer of Python's or numpy's; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is not accepted.
-    """
+
+def is_number(value: Any) -> bool:
+    """Say whether it is a real number of Python's or numpy's, NaN and the infinities included."""
+    return isinstance(value, float | np.floating) or is_integer(value)
+
+
+def checked_integer(
+    value: Any, what: str, least: int, most: int | None = None, *, wrong_kind: type[Exception] = TypeError
+) -> int:
+    """Return an integer in range, as Python's; refuse another one by ValueError, and anything else by `wrong_kind`."""
+    if is_integer(value) and value >= least and (most is None or value <= most):
+        return int(value)
+    expected = f"an integer, at least {least}" if most is None else f"an integer from {least} to {most}"
+    error = ValueError if is_integer(value) else wrong_kind
+    raise error(f"Invalid {what}. Expected {expected}. Received {value!r}.")
+
+
+def checked_number(value: Any, what: str, expected: str, accepts: Callable[[float], bool]) -> Any:
+    """Return a real number; refuse anything else by TypeError, and by ValueError what `accepts` says no to."""
     message = f"Invalid {what}. Expected {expected}. Received {value!r}."
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise TypeError(message)
     try:
         accepted = accepts(float(value))
@@ -33,3 +45,4 @@ def check_number(value: Any, what: str, expected: str, accepts: Callable[[float]
         accepted = False
     if not accepted:
         raise ValueError(message)
+    return value

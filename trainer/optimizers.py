@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from trainer.argument import check_number
+from trainer.argument import FRACTION, POSITIVE, checked_number
 from trainer.network.parameters import Array
 
 
@@ -19,13 +19,8 @@ from trainer.network.parameters import Array
 class OptimizerState:
     """What an optimizer remembers between two updates.
 
-    Attributes
-    ----------
-    n_updates : int
-    moments : dict of str to ndarray of shape (n_parameters,)
-        With `n_updates`, all that a checkpoint needs.
-    scratch : ndarray of shape (n_parameters,)
-        Working storage, of no meaning between updates: no update allocates.
+    `n_updates` and `moments`, by name and of shape (n_parameters,), are all that a checkpoint needs; `scratch` is
+    working storage of that shape, of no meaning between updates: no update allocates.
     """
 
     n_updates: int
@@ -56,24 +51,15 @@ class SGD(Optimizer):
     learning_rate : float > 0, default=0.01
     momentum : float in [0, 1), default=0.0
 
-    Raises
-    ------
-    ValueError
-        If a setting is out of its range.
-
     Notes
     -----
-    ``v = momentum · v + g``, then ``θ = θ - learning_rate · v``.
-
-    References
-    ----------
-    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, eq. 1-2;
-    there v carries the learning rate, which is the same while the rate is constant.
+    ``v = momentum · v + g``, then ``θ = θ - learning_rate · v``: Sutskever et al., On the importance of initialization
+    and momentum in deep learning, ICML 2013, eq. 1-2; there v carries the learning rate, the same if that is constant.
     """
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:
-        self.learning_rate = _positive("learning_rate", learning_rate)
-        self.momentum = _decay("momentum", momentum)
+        self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
+        self.momentum: float = checked_number(momentum, "momentum", *FRACTION)
         self.moment_names = ("velocity",) if momentum else ()
 
     def __repr__(self) -> str:
@@ -103,38 +89,26 @@ class Adam(Optimizer):
     epsilon : float > 0, default=1e-8
         Keeps the step finite where the gradient was always zero.
 
-    Raises
-    ------
-    ValueError
-        If a setting is out of its range.
-
     Notes
     -----
     ``m = β₁ m + (1-β₁) g``, ``v = β₂ v + (1-β₂) g²``, and at update t
-    ``θ = θ - learning_rate · m̂ / (√v̂ + epsilon)`` with ``m̂ = m / (1-β₁ᵗ)``, ``v̂ = v / (1-β₂ᵗ)``.
+    ``θ = θ - learning_rate · m̂ / (√v̂ + epsilon)`` with ``m̂ = m / (1-β₁ᵗ)``, ``v̂ = v / (1-β₂ᵗ)``: Kingma and Ba,
+    Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
 
     Kept are the plain sums ``M = m / (1-β₁)`` and ``V = v / (1-β₂)``, which need two passes less. With
     ``r = √((1-β₂) / (1-β₂ᵗ))`` the step is ``rate · M / (√V + epsilon / r)``, where the scalar
     ``rate = learning_rate · (1-β₁) / ((1-β₁ᵗ) · r)`` takes in every correction.
-
-    References
-    ----------
-    Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
     """
 
     moment_names = ("first", "second")
 
     def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
     ) -> None:
-        self.learning_rate = _positive("learning_rate", learning_rate)
-        self.beta_1 = _decay("beta_1", beta_1)
-        self.beta_2 = _decay("beta_2", beta_2)
-        self.epsilon = _positive("epsilon", epsilon)
+        self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
+        self.beta_1: float = checked_number(beta_1, "beta_1", *FRACTION)
+        self.beta_2: float = checked_number(beta_2, "beta_2", *FRACTION)
+        self.epsilon: float = checked_number(epsilon, "epsilon", *POSITIVE)
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -164,13 +138,3 @@ class Adam(Optimizer):
         t = state.n_updates
         r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
         return self.epsilon / r, self.learning_rate * (1 - self.beta_1) / ((1 - self.beta_1**t) * r)
-
-
-def _positive(name: str, value: float) -> float:
-    check_number(value, name, "a positive, finite float", lambda number: 0 < number < math.inf)
-    return value
-
-
-def _decay(name: str, value: float) -> float:
-    check_number(value, name, "a float in [0, 1)", lambda number: 0 <= number < 1)
-    return value

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainer.batches import Batch, Batches
-from trainer.callbacks.base import Callback, Outcome, TrainState
-from trainer.callbacks.place import Place
+from trainer.argument import checked_integer
+from trainer.batches import Batch, Batches, checked_inputs, checked_targets, release
+from trainer.callbacks.base import Callback, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
-from trainer.hooks import Hooks
-from trainer.loop import run_epochs
+from trainer.loop import Hooks, run_epochs
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
-from trainer.rows import checked_inputs, checked_targets, release
 from trainer.storage.history import History
 
 PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
@@ -48,13 +46,6 @@ class Trainer:
         Called in this order.
     history_path : path, optional
         Where `History` writes its rows as JSON lines.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of the wrong kind.
-    ValueError
-        If an argument is out of its range.
     """
 
     def __init__(
@@ -83,11 +74,13 @@ class Trainer:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
         self.network = network
         self.optimizer = optimizer
-        self.batch_size = _integer("batch_size", batch_size, least=1)
-        self.epochs = _integer("epochs", epochs, least=1)
-        self.shuffle_window = None if shuffle_window is None else _integer("shuffle_window", shuffle_window, least=1)
+        self.batch_size = checked_integer(batch_size, "batch_size", 1)
+        self.epochs = checked_integer(epochs, "epochs", 1)
+        self.shuffle_window = shuffle_window
+        if shuffle_window is not None:
+            self.shuffle_window = checked_integer(shuffle_window, "shuffle_window", 1)
         self.dtype = np.dtype(dtype)
-        self.seed = _integer("seed", seed, least=0)
+        self.seed = checked_integer(seed, "seed", 0)
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
@@ -153,32 +146,23 @@ class Trainer:
         Raises
         ------
         ValueError
-            If the rows, or the snapshot (`ResumeError`), are not what is expected above; then nothing was trained or
-            written.
-        TrainingHalted
-            If a callback does not trust the gradients.
+            If the rows, or the snapshot (`ResumeError`), are not what is expected; then nothing was trained or written.
         ExceptionGroup
-            If `on_train_end` hooks fail; its cause is the exception that ended the run, if any.
-
-        Notes
-        -----
-        Any exception out of a hook, and `KeyboardInterrupt`, leaves `fit` as it was raised, once every
-        `on_train_end` was called and the end row is written.
+            If `on_train_end` hooks fail; its cause is the exception that ended the run, if any. Any exception out of
+            another hook, as `TrainingHalted`, and `KeyboardInterrupt`, leaves as it was raised, once every
+            `on_train_end` was called and the end row is written.
         """
         snapshot = None if resume is None else Snapshot.given(resume)
-        n_features = self.network.layer_sizes[0]
-        rows = checked_inputs(inputs, n_features, self.dtype)
-        labels = checked_targets(targets, len(rows), self.dtype, both_classes=both_classes)
+        rows = self._checked(inputs, targets, both_classes)
+        held_out = None
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 received = type(validation).__name__
                 raise TypeError(f"The validation rows are no pair. Expected (inputs, targets). Received {received}.")
-            held_out = checked_inputs(validation[0], n_features, self.dtype)
-            held_out_labels = checked_targets(validation[1], len(held_out), self.dtype, both_classes=False)
-        batches = Batches(rows, labels, self.batch_size, self.dtype, self.shuffle_window)
+            held_out = self._checked(*validation, both_classes=False)
+        batches = Batches(*rows, self.batch_size, self.dtype, self.shuffle_window)
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
-        place = Place(order, masks, order.bit_generator.state)
         parameters = self.network.initial_parameters(initial, self.dtype)
         state = TrainState(
             network=self.network,
@@ -186,21 +170,26 @@ class Trainer:
             gradients=parameters.zeros_like(),
             optimizer=self.optimizer,
             optimizer_state=self.optimizer.initial_state(parameters.vector.size, self.dtype),
-            inputs=rows,
-            targets=labels,
+            inputs=rows.inputs,
+            targets=rows.targets,
             n_epochs=self.epochs,
             n_iterations=self.epochs * len(batches),
             history=History(),
-            place=place,
-            batch=Batch(rows[:0], labels[:0]),
+            place=Place(order, masks, order.bit_generator.state),
+            batch=Batch(rows.inputs[:0], rows.targets[:0]),
             callbacks=self.callbacks,
-            settings=self._settings(),
+            settings={
+                "batch_size": self.batch_size,
+                "shuffle_window": self.shuffle_window,
+                "dtype": self.dtype.name,
+                "seed": self.seed,
+            },
             resumed=snapshot is not None,
-            validation=None if validation is None else Batch(held_out, held_out_labels),
+            validation=held_out,
         )
         if snapshot is None:
             state.history = History(self.history_path)
-        else:
+        else:  # first what may be refused, and then the file is changed
             snapshot.restore(state)
             state.history = snapshot.history(self.history_path)
         self._state = state
@@ -217,13 +206,9 @@ class Trainer:
             release(rows)
         return np.concatenate(probabilities)
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "shuffle_window": self.shuffle_window,
-            "dtype": self.dtype.name,
-            "seed": self.seed,
-        }
+    def _checked(self, inputs: ArrayLike, targets: ArrayLike, both_classes: bool) -> Batch:
+        rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
+        return Batch(rows, checked_targets(targets, len(rows), self.dtype, both_classes=both_classes))
 
     def _run(self, state: TrainState, batches: Batches, snapshot: Snapshot | None) -> None:
         hooks = Hooks(self.callbacks)
@@ -239,11 +224,3 @@ class Trainer:
             raise
         finally:
             hooks.end(state, error)
-
-
-def _integer(name: str, value: int, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"Invalid {name}. Expected an integer, at least {least}. Received {value!r}.")
-    if value < least:
-        raise ValueError(f"Invalid {name}. Expected an integer, at least {least}. Received {value}.")
-    return int(value)

@@ -65,8 +65,8 @@ def targets(folder: Path) -> list[Target]:
         return arrays, repr(snapshot.facts)
 
     def read_history(folder: Path, name: str) -> Any:
-        History.verify(last.facts["history"], folder / name)
-        return (folder / name).read_bytes()[: last.facts["history"]["n_bytes"]]
+        History.verify(last.facts.history, folder / name)
+        return (folder / name).read_bytes()[: last.facts.history["n_bytes"]]
 
     history = {HISTORY: run.files[HISTORY]}
     shorter = run.files[HISTORY][: len(run.files[HISTORY]) // 2]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer import SGD, Adam, EarlyStopping, Network, Trainer
-from trainer.argument import check_number
+from trainer.argument import checked_integer, checked_number
 
 NO_NUMBERS = [None, "1", True, 1j, [0.5], np.ones(3), np.array(0.5), np.zeros(3, [("a", "f8")]), Fraction(1, 2)]
 DOORS = {
@@ -34,7 +34,23 @@ def test_what_is_no_number_is_refused(name):
 
 def test_numbers_of_numpy_are_numbers():
     for value in (np.float32(0.5), np.int64(1), np.float64(0.5), 1):
-        check_number(value, "x", "a number", lambda number: number > 0)
+        checked_number(value, "x", "a number", lambda number: number > 0)
+
+
+@pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3)])
+def test_an_integer_in_range_comes_back_as_pythons(value):
+    assert type(checked_integer(value, "x", 1)) is int
+    assert checked_integer(value, "x", 3, 3) == 3
+
+
+def test_other_integers_and_other_kinds_are_refused_each_by_its_own_class():
+    for value, most, expected in ((0, None, "at least 1"), (-(10**400), None, "at least 1"), (9, 8, "from 1 to 8")):
+        with pytest.raises(ValueError, match=rf"Invalid x\. Expected an integer,? {expected}\. Received -?\d+\."):
+            checked_integer(value, "x", 1, most)
+    for value in (*NO_NUMBERS, 2.0, np.float64(2)):
+        for kind in (TypeError, ValueError):
+            with pytest.raises(kind, match=r"Invalid x\. Expected an integer, at least 1\. Received "):
+                checked_integer(value, "x", 1, wrong_kind=kind)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,46 @@
-"""Batches: every row once an epoch, in an order that is random within what is stated."""
+"""Batches: every row once an epoch, in an order that is random as stated; bad rows are refused in one line."""
 
 import numpy as np
 import pytest
 
 from trainer import Network, Trainer, batches
-from trainer.batches import BLOCKS, Batches
-from trainer.rows import is_mapped, release
+from trainer.batches import BLOCKS, Batches, checked_inputs, is_mapped, release
 
 N_ROWS = 1_003
 INPUTS = np.arange(2.0 * N_ROWS).reshape(N_ROWS, 2)
 TARGETS = (np.arange(N_ROWS) % 3 == 0).astype(float)
+
+
+ROWS = np.random.default_rng(0).standard_normal((11, 5))
+LABELS = (np.arange(11) % 3 == 0).astype(float)
+
+
+def spoilt(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+BAD = {
+    "text": (ROWS.astype(str), LABELS, "inputs are not numeric"),
+    "objects": (ROWS.astype(object), LABELS, "inputs are not numeric"),
+    "complex": (ROWS + 1j, LABELS, "inputs are not numeric"),
+    "ragged": ([[1.0, 2.0], [3.0]], [0, 1], "inputs are no array"),
+    "nan": (spoilt(ROWS, (3, 2), np.nan), LABELS, "inputs are not all finite.* nan in row 3, column 2"),
+    "infinite": (spoilt(ROWS, (10, 0), -np.inf), LABELS, "not all finite.* -inf in row 10, column 0"),
+    "too wide": (np.ones((11, 6)), LABELS, r"Expected \(n_rows, 5\).* Received \(11, 6\)"),
+    "one row flat": (np.ones(5), LABELS, r"Expected \(n_rows, 5\).* Received \(5,\)"),
+    "empty": (np.ones((0, 5)), np.ones(0), "inputs are empty"),
+    "too few targets": (ROWS, LABELS[:-1], "Expected 11 targets. Received 10"),
+    "a column of targets": (ROWS, LABELS[:, None], r"Received \(11, 1\). Use targets.ravel\(\)"),
+    "two columns of targets": (ROWS, np.ones((11, 2)), r"Received \(11, 2\)\.$"),
+    "three classes": (ROWS, spoilt(LABELS, 4, 2.0), "Expected only 0 and 1. Received 2.0 in row 4"),
+    "signs as targets": (ROWS, 2 * LABELS - 1, "Expected only 0 and 1. Received -1.0 in row 1"),
+    "nan as target": (ROWS, spoilt(LABELS, 4, np.nan), "Received nan in row 4"),
+    "text as targets": (ROWS, np.where(LABELS == 1, "fraud", "fine"), "targets are not numeric"),
+    "one class": (ROWS, np.zeros(11), "one class only.* 11 rows of class 0"),
+    "the other class": (ROWS, np.ones(11), "one class only.* 11 rows of class 1"),
+}
 
 
 class Watched:
@@ -134,3 +165,60 @@ def test_private_changes_are_never_let_go(tmp_path):
     np.testing.assert_array_equal(rows[3], -1.0)
     assert not is_mapped(rows)
     release(INPUTS)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows_are_refused_in_one_line_before_anything_is_written(case, tmp_path):
+    inputs, targets, message = BAD[case]
+    trainer = Trainer(Network((5, 3, 1)), history_path=tmp_path / "history.jsonl")
+    with pytest.raises(ValueError, match=message) as caught:
+        trainer.fit(inputs, targets)
+    assert "\n" not in str(caught.value)
+    assert "Expected" in str(caught.value)
+    assert "Received" in str(caught.value)
+    assert not (tmp_path / "history.jsonl").exists()
+    with pytest.raises(RuntimeError, match="Nothing was fitted yet"):
+        _ = trainer.parameters
+
+
+def test_bad_validation_rows_are_refused_before_training():
+    with pytest.raises(ValueError, match="inputs are not all finite"):
+        Trainer(Network((5, 1))).fit(ROWS, LABELS, validation=(ROWS * np.nan, LABELS))
+
+
+def test_validation_rows_of_one_class_are_welcome():
+    history = Trainer(Network((5, 1)), epochs=1).fit(ROWS, LABELS, validation=(ROWS[1:3], np.zeros(2)))
+    assert len(history.column("validation_loss")) == 1
+
+
+@pytest.mark.parametrize("targets", [LABELS.astype(int), LABELS.astype(bool), LABELS.tolist()])
+def test_any_kind_of_zeros_and_ones_is_welcome(targets):
+    expected = Trainer(Network((5, 3, 1)), epochs=1)
+    expected.fit(ROWS, LABELS)
+    actual = Trainer(Network((5, 3, 1)), epochs=1)
+    actual.fit(ROWS.tolist(), targets)
+    np.testing.assert_array_equal(actual.parameters.vector, expected.parameters.vector)
+
+
+def test_prediction_refuses_bad_rows_too():
+    trainer = Trainer(Network((5, 1)), epochs=1)
+    trainer.fit(ROWS, LABELS)
+    with pytest.raises(ValueError, match="not all finite"):
+        trainer.predict_proba(ROWS * np.nan)
+    with pytest.raises(ValueError, match="wrong shape"):
+        trainer.predict_proba(ROWS[0])
+
+
+def test_a_memory_mapped_file_is_used_as_it_is_and_trains_the_same(tmp_path):
+    np.save(tmp_path / "inputs.npy", ROWS)
+    mapped = np.load(tmp_path / "inputs.npy", mmap_mode="r")
+    rows = checked_inputs(mapped, 5, np.float32)
+    assert np.shares_memory(rows, mapped)
+    results = []
+    for inputs in (ROWS, mapped):
+        trainer = Trainer(Network((5, 3, 1)), dtype="float32", epochs=2, batch_size=3)
+        trainer.fit(inputs, LABELS)
+        assert trainer.state.batch.inputs.dtype == np.float32
+        results.append((trainer.parameters.vector, trainer.predict_proba(inputs)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])

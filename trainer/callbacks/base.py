@@ -4,13 +4,15 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import numpy as np
 
 from trainer.batches import Batch
-from trainer.callbacks.place import Place
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Optimizer, OptimizerState
+from trainer.storage.codec import LARGEST, Within
 from trainer.storage.history import History
 from trainer.storage.json_rows import Row
 
@@ -34,6 +36,43 @@ class TrainingHalted(RuntimeError):
     """
 
 
+@dataclass(frozen=True)
+class PlaceState:
+    """What a checkpoint keeps of a `Place`; the order is that at the beginning of the epoch."""
+
+    order_at_epoch: dict[str, Any]
+    masks: dict[str, Any]
+    batches: Annotated[int, Within(0, LARGEST)]
+    total: float
+
+
+@dataclass(eq=False)
+class Place:
+    """Where a run stands within its epoch: with parameters and optimizer, all that decides how it goes on."""
+
+    order: np.random.Generator  # of the rows in every epoch
+    masks: np.random.Generator  # of dropout
+    order_at_epoch: Mapping[str, Any]  # the state of `order` when the epoch began: its batches can be drawn again
+    batches: int = 0  # done in this epoch
+    total: float = 0.0  # of the losses of this epoch's rows so far, in the order in which they were added
+
+    def begin_epoch(self) -> None:
+        """Note where the epoch's random order comes from."""
+        self.order_at_epoch = self.order.bit_generator.state
+        self.batches, self.total = 0, 0.0
+
+    @property
+    def state(self) -> PlaceState:
+        """All of it that has to be kept."""
+        return PlaceState(dict(self.order_at_epoch), dict(self.masks.bit_generator.state), self.batches, self.total)
+
+    @state.setter
+    def state(self, state: PlaceState) -> None:
+        self.order_at_epoch = self.order.bit_generator.state = state.order_at_epoch
+        self.masks.bit_generator.state = state.masks
+        self.batches, self.total = state.batches, state.total
+
+
 @dataclass(eq=False)
 class TrainState:
     """Where a training run stands: the one argument of every hook.
@@ -42,31 +81,22 @@ class TrainState:
 
     Attributes
     ----------
-    network : Network
-    parameters, gradients : Parameters
-        The gradients are those of the current batch, from `on_gradients_computed` on.
-    optimizer : Optimizer
-    optimizer_state : OptimizerState
+    network, parameters, gradients, optimizer, optimizer_state, history, callbacks
+        Of the run; the gradients are those of the current batch, from `on_gradients_computed` on.
     inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
         The training rows.
     n_epochs, n_iterations : int
         Planned in total.
-    history : History
     place : Place
         Where the run stands within its epoch, and its generators.
-    callbacks : sequence of Callback
+    batch, validation : Batch
+        The rows of the current iteration, empty before the first; those for validation, None if there are none.
     settings : dict
         Of the trainer, as far as they decide what a run ends with.
     resumed : bool
         Whether the run goes on from a snapshot; then the epoch in which it does is not begun again.
-    validation : Batch or None
-        The validation rows, if `fit` was given any.
-    batch : Batch
-        The rows of the current iteration; empty before the first.
-    epoch : int
-        One pass over the training rows; the first is 1.
-    iteration : int
-        One parameter update; the first is 1, and it goes on counting over the epochs.
+    epoch, iteration : int
+        One pass over the training rows, and one parameter update; each counts from 1.
     loss : float
         Of the current batch before its update, penalty and dropout included, from `on_gradients_computed` on.
     row : dict
@@ -113,12 +143,8 @@ class TrainState:
 class Callback:
     """Watches a training run; override any of the hooks.
 
-    Hooks are called in the order of the list of callbacks, one after the other.
-
-    Raises
-    ------
-    TypeError
-        When a class is defined with a method ``on_…`` that is no hook: it would never be called.
+    Hooks are called in the order of the list of callbacks, one after the other. A class with a method ``on_…`` that
+    is no hook, and would never be called, is a TypeError.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from trainer.argument import checked_integer
 from trainer.callbacks.base import Callback, TrainState
 from trainer.callbacks.snapshot import Snapshot
 from trainer.storage.archive import ArchiveError
@@ -19,32 +20,22 @@ class Checkpoint(Callback):
 
     Each is written beside, synced and moved into place, and carries a checksum: after a crash at any moment the last
     good one is there, and a damaged one is noticed. A disk that takes no more is logged, and the training goes on.
+    It belongs behind all callbacks that have a state, and refuses any other order before training.
 
     Parameters
     ----------
     folder : path
-        Made if it is missing. It must hold no checkpoints of another run.
+        Made if it is missing. One that holds checkpoints of another run is refused before training.
     every : int >= 1, default=1000
         Iterations between two checkpoints.
     keep : int >= 1, default=2
         How many stay.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range; out of `fit`, before training, if the folder holds checkpoints of another
-        run, or if a callback after this one in the list has a state: it belongs behind all of these.
-    OSError
-        Out of `fit`, before training, if the folder cannot be made.
     """
 
     def __init__(self, folder: Path | str, every: int = 1_000, *, keep: int = 2) -> None:
-        for name, value in (("every", every), ("keep", keep)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"Invalid {name}. Expected an integer, at least 1. Received {value!r}.")
         self.folder = Path(folder)
-        self.every = every
-        self.keep = keep
+        self.every = checked_integer(every, "every", 1, wrong_kind=ValueError)
+        self.keep = checked_integer(keep, "keep", 1, wrong_kind=ValueError)
         self.iteration = 0  # of the last one that was written
 
     def on_train_begin(self, state: TrainState) -> None:
@@ -91,30 +82,17 @@ def checkpoints(folder: Path | str) -> list[Path]:
 
 
 def latest_checkpoint(folder: Path | str, history_path: Path | str | None = None) -> Snapshot | None:
-    """Read the last good checkpoint; one that is damaged is refused, and logged, and the one before offered.
+    """Read the last good checkpoint, or return None if there is none at all.
 
-    Parameters
-    ----------
-    folder : path
-    history_path : path, optional
-        The history of the run, where it has a file: a checkpoint with which it does not agree is refused, too.
-
-    Returns
-    -------
-    Snapshot or None
-        None if there is no checkpoint at all.
-
-    Raises
-    ------
-    ArchiveError
-        If all of them are refused.
+    One that is damaged, or does not agree with the history at `history_path`, is refused and logged, and the one
+    before offered; if all of them are refused, that is an `ArchiveError`.
     """
     found = checkpoints(folder)
     refusal: Exception | None = None
     for path in reversed(found):
         try:
             snapshot = Snapshot.read(path)
-            History.verify(snapshot.facts["history"], history_path)
+            History.verify(snapshot.facts.history, history_path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("refused a checkpoint: %s", error)
             refusal = error

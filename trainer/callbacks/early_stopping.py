@@ -4,40 +4,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.argument import check_number
+from trainer.argument import NOT_NEGATIVE, checked_number
 from trainer.callbacks.base import Callback, TrainState
 
 
 class EarlyStopping(Callback):
-    """Requests a stop when a number of the epoch row has not fallen for some epochs.
+    """Requests a stop when a number of the epoch row has not fallen for some epochs; NaN is no improvement.
 
     Parameters
     ----------
     monitor : str, default="validation_loss"
-        Key of the epoch row; smaller is better. ``"epoch_loss"`` needs no validation rows.
+        Key of the epoch row, or else a ValueError; smaller is better. ``"epoch_loss"`` needs no validation rows.
     patience : int >= 1, default=3
         Epochs without improvement that end the run.
     min_delta : float >= 0, default=0.0
         How far below the best value counts as an improvement, in units of the monitored number.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range, or, at the end of an epoch, if the row has no such key.
-
-    Notes
-    -----
-    NaN is no improvement.
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 3, min_delta: float = 0.0) -> None:
-        check_number(patience, "patience", "at least 1 epoch", lambda epochs: epochs >= 1)
-        check_number(min_delta, "min_delta", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
         if not isinstance(monitor, str):
             raise TypeError(f"Invalid monitor. Expected a key of the epoch rows. Received {monitor!r}.")
         self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
+        self.patience: int = checked_number(patience, "patience", "at least 1 epoch", lambda epochs: epochs >= 1)
+        self.min_delta: float = checked_number(min_delta, "min_delta", *NOT_NEGATIVE)
         self.best = math.inf
         self.epochs_without_improvement = 0
 
@@ -56,17 +45,10 @@ class EarlyStopping(Callback):
         return {"best": self.best, "epochs_without_improvement": self.epochs_without_improvement}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on waiting.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            If the state is none that `state_dict` gave.
-        """
-        best, epochs = state["best"], state["epochs_without_improvement"]
-        check_number(best, "best value", "a number", lambda number: True)
-        check_number(epochs, "epochs without improvement", "at least 0", lambda number: number >= 0)
-        self.best, self.epochs_without_improvement = best, epochs
+        """Go on waiting."""
+        self.best = checked_number(state["best"], "best value", "a number", lambda number: True)
+        waited = state["epochs_without_improvement"]
+        self.epochs_without_improvement = checked_number(waited, "epochs waited", "at least 0", lambda n: n >= 0)
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Compare this epoch with the best one."""

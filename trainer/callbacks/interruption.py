@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from trainer.callbacks.base import Callback, TrainState
@@ -25,19 +25,10 @@ class Interrupted(KeyboardInterrupt):
 class Interruption(Callback):
     """Ends a run on Ctrl-C, SIGTERM or SIGHUP: after the iteration at hand and, if there is one, a checkpoint.
 
-    Enter it as a context around everything that a signal may end, and put it last into the list of callbacks. Outside
-    of a training, and on a second signal, it raises at once. A signal that was ignored before, as SIGHUP is under
-    ``nohup``, stays ignored, and off the main thread, where Python takes no signals, nothing is changed.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint, optional
-        Where to save before the run ends.
-
-    Raises
-    ------
-    Interrupted
-        Out of `fit`, or out of whatever a signal met within the context.
+    Enter it as a context around everything that a signal may end, and put it last into the list of callbacks. It
+    raises `Interrupted`, a KeyboardInterrupt, out of `fit`; outside of a training, and on a second signal, it does so
+    at once. A signal that was ignored before, as SIGHUP is under ``nohup``, stays ignored, and off the main thread,
+    where Python takes no signals, nothing is changed.
     """
 
     def __init__(self, checkpoint: Checkpoint | None = None) -> None:
@@ -55,9 +46,7 @@ class Interruption(Callback):
                     self._before[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Give them back."""
         while self._before:
             signal.signal(*self._before.popitem())

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,10 +17,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the b
 
 
 class RowLogger(Callback):
-    """Gives every row of the history to `write` once, soon after it was made.
-
-    The row of an iteration that was halted is among them, and the last is the row of the end.
-    """
+    """Gives every row of the history to `write` once, soon after it was made; the last is the row of the end."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -69,6 +66,8 @@ class RowLogger(Callback):
 class CSVLogger(RowLogger):
     """Writes a table of comma-separated values, one line a row, flushed as written.
 
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+
     Parameters
     ----------
     path : path
@@ -76,15 +75,6 @@ class CSVLogger(RowLogger):
     columns : sequence of str, optional
         Keys of the rows, one column each; a row that lacks a key leaves the cell empty. Default: the losses, what a
         gradient check logs, and how the run ended.
-
-    Raises
-    ------
-    OSError
-        Out of `fit`, before training, if the file cannot be written.
-
-    Notes
-    -----
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
 
     def __init__(self, path: Path | str, columns: Sequence[str] = (*COLUMNS, *CHECK_COLUMNS, *END_COLUMNS)) -> None:
@@ -134,15 +124,7 @@ class CSVLogger(RowLogger):
 class TensorBoardLogger(RowLogger):
     """Writes every number of a row as a scalar for TensorBoard, under ``event/key``, by iteration.
 
-    Parameters
-    ----------
-    folder : path
-        TensorBoard's ``--logdir``, or a folder in it.
-
-    Raises
-    ------
-    ImportError
-        If tensorboardX is missing, which comes with the extra ``tensorboard``.
+    `folder` is TensorBoard's ``--logdir``, or a folder in it. It needs tensorboardX, of the extra ``tensorboard``.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -165,8 +147,9 @@ class TensorBoardLogger(RowLogger):
 
     def write(self, row: Row) -> None:
         """Write the numbers of one row, and its verdict or outcome as text."""
-        for key, value in _scalars(row):
-            self._writer.add_scalar(f"{row['event']}/{key}", value, row["iteration"])
+        for key, value in row.items():
+            if isinstance(value, int | float) and key not in ("epoch", "iteration"):
+                self._writer.add_scalar(f"{row['event']}/{key}", float(value), row["iteration"])
         for key in ("verdict", "outcome"):
             if row.get(key, "PASS") != "PASS":
                 text = ", ".join(f"{name}: {row[name]}" for name in row if isinstance(row[name], str))
@@ -178,12 +161,6 @@ class TensorBoardLogger(RowLogger):
         """Close the file of events."""
         self._writer.close()
         self._writer = None
-
-
-def _scalars(row: Row) -> Iterator[tuple[str, float]]:
-    for key, value in row.items():
-        if isinstance(value, int | float) and key not in ("epoch", "iteration"):
-            yield key, float(value)
 
 
 def _harmless(cell: Any) -> Any:

@@ -43,11 +43,8 @@ class ProgressBar(Callback):
             parts = [f"{label} {state.row[key]:.4f}" for key, label in numbers.items() if key in state.row]
             if self._difference is not None:
                 parts.append(f"difference {self._difference:.2e}")
-            logger.info(
-                "epoch %d/%d, iteration %d/%d: %s",
-                *(state.epoch, state.n_epochs, state.iteration, state.n_iterations),
-                ", ".join(parts),
-            )
+            epoch, iteration = f"{state.epoch}/{state.n_epochs}", f"{state.iteration}/{state.n_iterations}"
+            logger.info("epoch %s, iteration %s: %s", epoch, iteration, ", ".join(parts))
 
     def on_train_end(self, state: TrainState) -> None:
         """Close the bar."""

@@ -4,29 +4,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from zlib import crc32
 
 import numpy as np
 
-from trainer.callbacks.base import Callback, TrainState
+from trainer.batches import release
+from trainer.callbacks.base import Callback, PlaceState, TrainState
 from trainer.network.parameters import Array
-from trainer.rows import release
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
+from trainer.storage.codec import LARGEST, BrokenError, Within, from_plain
 from trainer.storage.history import History
 
 KIND, VERSION = "checkpoint", 1
 SAMPLED_ROWS = 1_024  # evenly spaced ones tell two tables apart without reading a large one
-#: The facts, what each is, and the least value of a number.
-PARTS: dict[str, tuple[type, int]] = {
-    "iteration": (int, 1),
-    "epoch": (int, 1),
-    "n_updates": (int, 0),
-    "place": (dict, 0),
-    "history": (dict, 0),
-    "callbacks": (list, 0),
-    "run": (dict, 0),
-}
 NUMBER = re.compile(r"\d+")
 
 
@@ -35,19 +26,29 @@ class ResumeError(ValueError):
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a snapshot holds beside its arrays."""
+
+    iteration: Annotated[int, Within(1, LARGEST)]
+    epoch: Annotated[int, Within(1, LARGEST)]
+    n_updates: Annotated[int, Within(0, LARGEST)]
+    place: PlaceState
+    history: dict[str, Any]  # as `History` reads it
+    callbacks: list[tuple[str, dict[str, Any]]]  # names and states of those that have one
+    run: dict[str, Any]  # settings and rows, as `_identity` gives them
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The state of a run at the end of one iteration: what `Trainer.fit` takes as ``resume``.
 
-    Attributes
-    ----------
-    arrays : dict of str to ndarray of shape (n_parameters,)
-        ``"parameters"``, and the optimizer's moments by name.
-    facts : dict
-        Plain data: the counts, generators, history, states of the callbacks, and the settings and rows of the run.
+    `arrays` holds the ``"parameters"`` and the optimizer's moments by name, each of shape (n_parameters,), and
+    `facts` counts, generators, history, states of the callbacks, settings and rows. What restores raises
+    `ResumeError` where the run, its rows, its callbacks or its history file are others.
     """
 
     arrays: dict[str, Array]
-    facts: dict[str, Any]
+    facts: Facts
 
     @classmethod
     def of(cls, state: TrainState) -> Self:
@@ -55,72 +56,49 @@ class Snapshot:
 
         The arrays are those of the run, not copies.
         """
-        facts = {
-            "iteration": state.iteration,
-            "epoch": state.epoch,
-            "n_updates": state.optimizer_state.n_updates,
-            "place": state.place.state_dict(),
-            "history": state.history.state_dict(),
-            "callbacks": [[type(c).__name__, kept] for c in state.callbacks if (kept := c.state_dict())],
-            "run": _identity(state),
-        }
+        facts = Facts(
+            iteration=state.iteration,
+            epoch=state.epoch,
+            n_updates=state.optimizer_state.n_updates,
+            place=state.place.state,
+            history=state.history.state_dict(),
+            callbacks=[(type(c).__name__, kept) for c in state.callbacks if (kept := c.state_dict())],
+            run=_identity(state),
+        )
         return cls({"parameters": state.parameters.vector} | state.optimizer_state.moments, facts)
 
     @property
     def iteration(self) -> int:
         """The last iteration that it holds."""
-        iteration: int = self.facts["iteration"]
-        return iteration
+        return self.facts.iteration
 
     def write(self, path: Path | str) -> None:
-        """Write it, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
-        write_archive(path, KIND, VERSION, self.arrays, self.facts)
+        """Write it, whole or not at all."""
+        # Not through `to_plain`, which would go through every row of a history in memory.
+        write_archive(path, KIND, VERSION, self.arrays, vars(self.facts) | {"place": vars(self.facts.place)})
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
         """Read one.
 
-        Raises
-        ------
-        ArchiveError
-            If the file is damaged, or something else, lacks a part, or carries the name of another iteration.
-        OSError
-            If it cannot be read.
+        What is damaged, something else, lacks a part, or carries the name of another iteration is an `ArchiveError`.
         """
         archive = read_archive(path, KIND, VERSION)
-        for name, (kind, least) in PARTS.items():
-            value = archive.facts.get(name)
-            if not isinstance(value, kind) or (isinstance(value, int) and value < least):
-                raise ArchiveError(f"{path} is no whole checkpoint. Expected {name}. Received {value!r:.40}.")
-        if not all(
-            isinstance(pair, list) and list(map(type, pair)) == [str, dict] for pair in archive.facts["callbacks"]
-        ):
-            raise ArchiveError(
-                f"{path} is no whole checkpoint. Expected names and states of callbacks. Received others."
-            )
+        try:
+            facts = from_plain(Facts, archive.facts, "checkpoint")
+        except BrokenError as error:
+            raise ArchiveError(f"{path} is no whole checkpoint. {error}") from error
         number = NUMBER.search(Path(path).stem)
-        if number and int(number[0]) != archive.facts["iteration"]:
+        if number and int(number[0]) != facts.iteration:
             raise ArchiveError(
                 f"{path} has been renamed. Expected the checkpoint of iteration {int(number[0])}. "
-                f"Received that of {archive.facts['iteration']}."
+                f"Received that of {facts.iteration}."
             )
-        return cls(archive.arrays, archive.facts)
+        return cls(archive.arrays, facts)
 
     @classmethod
     def given(cls, snapshot: Self | Path | str) -> Self:
-        """Give the snapshot itself, or read it where its path is given.
-
-        Raises
-        ------
-        TypeError
-            If it is neither; and what `read` raises.
-        """
+        """Give the snapshot itself, or read it where its path is given."""
         if isinstance(snapshot, cls):
             return snapshot
         if not isinstance(snapshot, Path | str):
@@ -131,16 +109,10 @@ class Snapshot:
         return cls.read(snapshot)
 
     def restore(self, state: TrainState) -> None:
-        """Bring a fresh run to where this one was, but for its history and its callbacks.
-
-        Raises
-        ------
-        ResumeError
-            If the settings or the rows are others.
-        """
+        """Bring a fresh run of the same settings and rows to where this one was, but for history and callbacks."""
         for name, value in _identity(state).items():
-            if self.facts["run"].get(name) != value:
-                expected = self.facts["run"].get(name)
+            expected = self.facts.run.get(name)
+            if expected != value:
                 raise ResumeError(
                     f"The checkpoint is of another run: {name} differs. Expected {expected}. Received {value}."
                 )
@@ -153,43 +125,27 @@ class Snapshot:
                 raise ResumeError(f"The checkpoint's {name} do not fit. Expected {expected}. Received {what}.")
             array[...] = saved
         try:
-            state.place.load_state_dict(self.facts["place"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResumeError(
-                f"The checkpoint's place is broken. Expected what was written. Received {error!r}."
-            ) from error
-        state.optimizer_state.n_updates = self.facts["n_updates"]
-        state.epoch, state.iteration = self.facts["epoch"], self.iteration
+            state.place.state = self.facts.place
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ResumeError(f"The place is broken. Expected what was written. Received {error!r}.") from error
+        state.optimizer_state.n_updates = self.facts.n_updates
+        state.epoch, state.iteration = self.facts.epoch, self.iteration
         if state.epoch > state.n_epochs:
             raise ResumeError(
                 f"The checkpoint is beyond the end. Expected at least {state.epoch} epochs. Received {state.n_epochs}."
             )
 
     def history(self, path: Path | str | None) -> History:
-        """Take up the history where it was.
-
-        Raises
-        ------
-        ResumeError
-            If the file at `path` does not begin with it.
-        OSError
-            If that cannot be read and written.
-        """
+        """Take up the history where it was; the file at `path` must begin with it."""
         try:
-            return History.from_state(self.facts["history"], path)
+            return History.from_state(self.facts.history, path)
         except (KeyError, TypeError, ValueError) as error:
             raise ResumeError(f"The history cannot go on. Expected what was written. Received {error!r}.") from error
 
     def restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Give every callback that has one its state back, in the order of the list.
-
-        Raises
-        ------
-        ResumeError
-            If the callbacks are others.
-        """
+        """Give every callback that has one its state back, in the order of the list."""
         having = [callback for callback in callbacks if callback.state_dict()]
-        saved = self.facts["callbacks"]
+        saved = self.facts.callbacks
         expected, received = [name for name, _ in saved], [type(callback).__name__ for callback in having]
         if expected != received:
             raise ResumeError(

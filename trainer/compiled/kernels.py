@@ -28,19 +28,9 @@ def loss_and_gradients(
 ) -> float:
     """Return the mean loss of LINEAR → RELU (→ DROPOUT) → … → LINEAR → SIGMOID, and write its gradient.
 
-    Parameters
-    ----------
-    vector, gradient : ndarray of shape (n_parameters,)
-        ``W1, b1, W2, …`` end to end, and where their gradients go.
-    sizes : ndarray of int
-        Width of the inputs, of each hidden layer, and 1.
-    inputs : ndarray of shape (n_rows, n_features)
-    targets : ndarray of shape (n_rows,)
-    draws : ndarray
-        What dropout draws for every hidden layer, end to end: below `rate` a unit is dropped. Empty without dropout.
-    rate : float
-        Of the dropout; 0 without.
-    positive_weight : float
+    `vector` holds ``W1, b1, W2, …`` end to end, `gradient` gets their gradients; `sizes` are the width of the inputs,
+    of each hidden layer, and 1. `draws` is what dropout draws for every hidden layer, end to end: below `rate` a unit
+    is dropped. Without dropout it is empty, and `rate` 0.
     """
     number = vector.dtype.type
     zero, one, two, passed = number(0), number(1), number(2), number(1 / (1 - rate))

@@ -1,6 +1,6 @@
 """Compiled: a network and an optimizer that do their work in one compiled function each, by numba (extra `fast`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trainer.network.network import Network
-from trainer.network.parameters import Array, Parameters
+from trainer.network.parameters import Array, Arrays, Parameters, Rng
+from trainer.network.sweep import Step
 from trainer.optimizers import Adam, OptimizerState
 
 TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
@@ -19,26 +20,10 @@ class CompiledNetwork(Network):
 
     It is the same network: parameters, probabilities and everything else are those of `Network`'s layers, and so is
     `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
-    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every tensor.
-    All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do the work.
-
-    Parameters
-    ----------
-    layer_sizes : sequence of int
-        As in `Network`.
-    **options
-        As in `Network`; the activation is ``"relu"``.
-
-    Raises
-    ------
-    ImportError
-        If numba is missing.
-    TypeError, ValueError
-        As in `Network`, and if the activation is another one.
-
-    Notes
-    -----
-    The first call on a machine compiles, which takes some seconds for each precision; later processes load the result.
+    The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every
+    tensor. All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do
+    the work. The arguments are those of `Network`; ImportError if numba is missing. The first call on a machine
+    compiles, which takes some seconds for each precision; later processes load the result.
     """
 
     def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
@@ -47,15 +32,10 @@ class CompiledNetwork(Network):
             raise ValueError(f"Only ReLU is compiled. Expected activation 'relu'. Received {self.activation!r}.")
         _kernels()
         self._sizes = np.array(self.layer_sizes)
-        self._own = self._parts()
+        self._own = [self.criterion, *self.layers]
 
     def loss_and_gradients(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        rng: np.random.Generator | None = None,
-        out: Parameters | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
     ) -> tuple[float, Parameters]:
         """Return `loss` and its gradient with respect to every parameter, by back-propagation."""
         point = self._packed(parameters)
@@ -76,13 +56,7 @@ class CompiledNetwork(Network):
         return loss, gradients
 
     def coordinate_losses(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        name: str,
-        step: float | complex | Array,
-        rng: np.random.Generator | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
         point, steps = self._packed(parameters), np.asarray(step)
@@ -94,6 +68,8 @@ class CompiledNetwork(Network):
         is_plain = type(self).loss is Network.loss and (rng is None or not self.dropout)
         if not (is_near and is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
             return super().coordinate_losses(parameters, inputs, targets, name, step, rng)
+        from trainer.compiled import sweep_kernels  # numba is an extra
+
         shape = self.shapes[name]
         steps = np.ascontiguousarray(np.broadcast_to(steps, shape), dtype)
         matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
@@ -102,20 +78,20 @@ class CompiledNetwork(Network):
         losses, together = np.empty(matrix.shape), max(1, TOGETHER // (matrix.shape[1] * len(rows)))
         for first in range(0, len(matrix), together):
             units = first, min(first + together, len(matrix))
-            margins, *seen, unmoved = _sweep_kernels().moved_margins(
+            margins, *seen, unmoved = sweep_kernels.moved_margins(
                 point, self._sizes, rows, labels, layer, len(shape) == 1, matrix, units
             )
             # exp and log1p are left to numpy, which has vectorised ones.
             softplus = np.log1p(np.exp(-np.abs(margins)))
             at_rest = np.maximum(unmoved, 0) + np.log1p(np.exp(-np.abs(unmoved)))
-            _sweep_kernels().mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
+            sweep_kernels.mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
         losses += self.penalty.value(parameters, self.weights).real
         losses = losses.reshape(shape)
         if name in self.weights:
             losses += self.penalty.change(parameters[name], steps)
         return losses
 
-    def _packed(self, parameters: Mapping[str, Array]) -> Array:
+    def _packed(self, parameters: Arrays) -> Array:
         """Give the parameters as one vector, in the order of the shapes."""
         if isinstance(parameters, Parameters) and parameters.shapes == self.shapes:
             return parameters.vector
@@ -125,12 +101,10 @@ class CompiledNetwork(Network):
     def _fits(self, inputs: Array, targets: Array, dtype: np.dtype[np.generic]) -> bool:
         """Say whether the compiled function may have them: it believes what it is told, and numpy has better errors."""
         shapes_fit = inputs.ndim == 2 and inputs.shape[1] == self.layer_sizes[0] and targets.shape == inputs.shape[:1]
-        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and self._parts() == self._own
+        is_as_made = [self.criterion, *self.layers] == self._own
+        return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and is_as_made
 
-    def _parts(self) -> list[Any]:
-        return [self.criterion, *self.layers]
-
-    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: np.random.Generator | None) -> tuple[Array, float]:
+    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Rng) -> tuple[Array, float]:
         """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
         if rng is None or not self.dropout:
             return np.empty(0, dtype), 0.0
@@ -141,17 +115,7 @@ class CompiledNetwork(Network):
 class CompiledAdam(Adam):
     """Adam in one compiled pass: the numbers of `Adam`, bit for bit, so that each resumes the other's runs.
 
-    Parameters
-    ----------
-    **options
-        As in `Adam`.
-
-    Raises
-    ------
-    ImportError
-        If numba is missing.
-    ValueError
-        As in `Adam`.
+    Its arguments are those of `Adam`; ImportError if numba is missing.
     """
 
     def __init__(self, *arguments: float, **options: float) -> None:
@@ -180,10 +144,3 @@ def _kernels() -> Any:
         expected = "numba installed, as by pip install -e '.[fast]'"
         raise ImportError(f"There is no compiler. Expected {expected}. Received {error}.") from error
     return kernels
-
-
-@cache
-def _sweep_kernels() -> Any:
-    from trainer.compiled import sweep_kernels
-
-    return sweep_kernels

@@ -10,15 +10,8 @@ from trainer.network.parameters import Array
 def _unmoved(vector: Array, sizes: Array, inputs: Array, layer: int) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Go forward with nothing moved, rows last, since the loops over them are to be the inner ones.
 
-    Returns
-    -------
-    given, sums : ndarray of shape (n_inputs, n_rows) and (n_units, n_rows)
-        Of the layer: what it takes, and gives before its activation.
-    W_next, next_sums : ndarray of shape (n_next, n_units) and (n_next, n_rows)
-        Of the one behind it, if there is one.
-    W_last : ndarray of shape (1, n_next)
-        Of the one behind that, if there is one.
-    logits : ndarray of shape (n_rows,)
+    Returns what the layer takes and gives before its activation, weights and outputs of the one behind it, the
+    weights of the one behind that (as far as there are such layers), and the logits.
     """
     below = sums = given = own_sums = next_sums = np.ascontiguousarray(inputs.T)
     W_next = W_last = vector[:1].reshape(1, 1)
@@ -53,28 +46,11 @@ def moved_margins(
 ) -> tuple[Array, Array, Array, Array]:
     """Return ``±z`` for every row that sees an entry of one tensor moved; `trainer.network.sweep` tells how.
 
-    Parameters
-    ----------
-    vector, sizes, inputs, targets
-        As in `loss_and_gradients`, in float64; without dropout.
-    layer : int
-        Of the tensor, from 0. At most two may come after it.
-    is_bias : bool
-    steps : ndarray of shape (n_units, n_inputs), or (n_units, 1) of a bias
-        How far each entry moves.
-    units : (int, int)
-        The first, and the one behind the last, whose entries are moved.
-
-    Returns
-    -------
-    margins : ndarray of shape (n_margins,)
-        Unit by unit, entry by entry, row by row.
-    rows : ndarray of shape (n_units, n_rows)
-        At the beginning of each line the rows on which the unit is on, or might be turned on.
-    counts : ndarray of shape (n_units,)
-        How many those are.
-    unmoved : ndarray of shape (n_rows,)
-        ``±z`` of every row with nothing moved.
+    The tensor is of `layer`, from 0, of which at most two may come after it; `steps`, of shape (n_units, n_inputs) or
+    (n_units, 1) of a bias, say how far each entry moves, and only the units from the first to before the second of
+    `units` are moved. Four arrays come back: the margins, unit by unit, entry by entry, row by row; at the beginning
+    of each line of (n_units, n_rows) the rows on which the unit is on, or might be turned on; how many those are; and
+    the unmoved ``±z``.
     """
     n_rows, after = len(inputs), len(sizes) - 2 - layer  # layers behind the one of the tensor
     given, own_sums, W_next, next_sums, W_last, unmoved = _unmoved(vector, sizes, inputs, layer)

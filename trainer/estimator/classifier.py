@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,15 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from trainer.callbacks.base import Callback, TrainingHalted
-from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, checked_classes
-from trainer.estimator.resumption import Resumption
-from trainer.estimator.row_weights import RowWeightedNetwork
+from trainer.callbacks.base import Callback, TrainingHalted, TrainState
+from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, RowWeightedNetwork, checked_classes
 from trainer.estimator.sklearn_callbacks import CallbackSupport, fit_task, with_callbacks
 from trainer.network.losses import sigmoid
 from trainer.network.network import Network
-from trainer.network.parameters import Array
-from trainer.optimizers import SGD, Adam, Optimizer
+from trainer.network.parameters import Array, Parameters
+from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
 from trainer.trainer import PREDICTION_ROWS, Trainer
 
 FLOATS = (np.float64, np.float32)  # what a table may stay; anything else becomes the first
@@ -37,13 +36,11 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     class_weight : dict of label to float, "balanced" or None, default=None
         Only the ratio counts: a row of the second class weighs ``weight[1] / weight[0]`` times one of the first.
     optimizer : {"adam", "sgd"} or Optimizer, default="adam"
-        By name with `learning_rate`; or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
-    learning_rate : float > 0, default=0.005
-        Of an optimizer that is given by name.
-    batch_size, epochs : int >= 1, default=256, 100
+        By name with `learning_rate` (default 0.005); or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
+    batch_size, epochs, dtype
+        As in `Trainer`; 256, 100, "float64" by default.
     validation_fraction : float in [0, 1), default=0.0
         Share of the rows, stratified, that is not trained on but gives the ``"validation_loss"`` of every epoch.
-    dtype : {"float64", "float32"}, default="float64"
     callbacks : sequence of Callback, default=()
         Every fit works on copies of its own: look at `callbacks_` afterwards. scikit-learn's own callbacks go
         through ``set_callbacks`` instead.
@@ -54,15 +51,12 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (2,)
         The labels; the second is the one whose probability the network gives.
-    network_, parameters_ : Network, Parameters
-    history_ : History
+    network_, parameters_, history_ : Network, Parameters, History
         Of the last fit or `partial_fit`.
     callbacks_ : list of Callback
         The copies that watched the fit; there also after one that was halted.
     n_iterations_ : int
         Parameter updates so far.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
 
     Notes
     -----
@@ -117,13 +111,6 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             Labels of two classes, of any kind.
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, at least 0.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the rows or a setting are not what is expected above.
-        TrainingHalted
-            If a callback does not trust the gradients.
         """
         self.__dict__.pop("parameters_", None)
         rows, labels = validate_data(self, X, y, dtype=FLOATS)
@@ -135,11 +122,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         return self
 
     def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        classes: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train one epoch over these rows, from where the last `fit` or `partial_fit` ended.
 
@@ -152,8 +135,8 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 
         Notes
         -----
-        It raises what `fit` raises; only a halt costs the estimator what it has learnt. The iteration goes on
-        counting from call to call, so ``GradientCheck(every=100)`` fires at every hundredth update of them all.
+        Only a halt costs the estimator what it has learnt. The iteration goes on counting from call to call, so
+        ``GradientCheck(every=100)`` fires at every hundredth update of them all.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -248,3 +231,22 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer. Expected 'adam', 'sgd' or an Optimizer. Received {self.optimizer!r}.")
         return OPTIMIZERS[self.optimizer](self.learning_rate)
+
+
+class Resumption(Callback):
+    """Puts back parameters, what the optimizer remembers, and the count of iterations; first in the list.
+
+    Of the earlier run's state only these are kept, not its rows.
+    """
+
+    def __init__(self, state: TrainState) -> None:
+        self.parameters: Parameters = state.parameters
+        self.optimizer_state: OptimizerState = state.optimizer_state
+        self.iteration = state.iteration
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Begin where the earlier run ended; copies, so that a run that fails costs nothing."""
+        state.parameters.vector[...] = self.parameters.vector
+        state.optimizer_state = replace(self.optimizer_state, moments=copy.deepcopy(self.optimizer_state.moments))
+        state.iteration = self.iteration
+        state.n_iterations += self.iteration

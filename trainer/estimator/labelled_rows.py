@@ -1,5 +1,10 @@
-"""LabelledRows: a scikit-learn user's table, labels and weights, turned into what the trainer takes."""
+"""LabelledRows: a scikit-learn user's table, labels and weights, turned into what the trainer takes.
 
+A weight is the last column of the table, which no layer sees. So it travels with its row through shuffling, batches,
+checkpoints and the rows that a gradient check picks, and loss and gradients stay pure functions.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -11,19 +16,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
-from trainer.network.parameters import Array
+from trainer.network.layers import Backward, Layer
+from trainer.network.losses import WeightedBinaryCrossEntropy
+from trainer.network.network import Network
+from trainer.network.parameters import Array, Arrays, Rng
 
 ClassWeight = dict[Any, float] | Literal["balanced"] | None
 
 
 def checked_classes(labels: ArrayLike) -> Array:
-    """Return the labels that occur, sorted: one or two.
-
-    Raises
-    ------
-    ValueError
-        If there are more, or they are no labels.
-    """
+    """Return the labels that occur, sorted: one or two; more, or none that are labels, are a ValueError."""
     kind = type_of_target(labels, input_name="y", raise_unknown=True)
     if kind != "binary":
         check_classification_targets(labels)
@@ -36,16 +38,7 @@ def checked_classes(labels: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The rows of a fit.
-
-    Attributes
-    ----------
-    table : ndarray of shape (n_rows, n_features), or one more
-        The features, and if there are weights, these as the last column; their mean is 1.
-    targets : ndarray of shape (n_rows,)
-        0 for the first class, 1 for the second.
-    weights : ndarray of shape (n_rows,) or None
-    """
+    """The rows of a fit: features (and weights, of mean 1, as the last column), and 0 or 1 for either class."""
 
     table: Array
     targets: Array
@@ -53,13 +46,7 @@ class LabelledRows:
 
     @classmethod
     def of(cls, rows: Array, labels: Array, classes: Array, sample_weight: ArrayLike | None) -> Self:
-        """Encode the labels, and leave out the rows of weight 0.
-
-        Raises
-        ------
-        ValueError
-            If there is an unknown label, or a weight is negative.
-        """
+        """Encode the labels, and leave out the rows of weight 0; refuse unknown labels and negative weights."""
         unknown = ~np.isin(labels, classes)
         if unknown.any():
             raise ValueError(f"Unknown label. Expected one of {classes.tolist()}. Received {labels[unknown][0]!r}.")
@@ -86,19 +73,11 @@ class LabelledRows:
             random_state=check_random_state(random_state),
         )
         weights = None if self.weights is None else self.weights[kept]
-        return LabelledRows(self.table[kept], self.targets[kept], weights), (
-            self.table[held_out],
-            self.targets[held_out],
-        )
+        apart = self.table[held_out], self.targets[held_out]
+        return LabelledRows(self.table[kept], self.targets[kept], weights), apart
 
     def positive_weight(self, class_weight: ClassWeight, classes: Array) -> float:
-        """Return how much more a row of the second class counts than one of the first.
-
-        Raises
-        ------
-        ValueError
-            If that is not a positive number.
-        """
+        """Return how much more a row of the second class counts than one of the first."""
         if isinstance(class_weight, str) and class_weight == "balanced":
             negatives, positives = np.bincount(self.targets, self.weights, minlength=2)
         else:
@@ -108,3 +87,46 @@ class LabelledRows:
                 f"Invalid class_weight. Expected positive weights of both classes. Received {class_weight!r}."
             )
         return float(negatives / positives)
+
+
+class RowWeightedNetwork(Network):
+    """A network of the same layers over a table whose last column is how much each row counts.
+
+    ``loss = mean(w · per_row) + penalty``, with the mean over the rows of a batch. Weights of mean 1 over the training
+    rows keep the balance between data and penalty; then an integer weight is the same as so many copies of the row:
+    exactly where a batch holds all rows, and in expectation where it does not.
+    """
+
+    def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
+        super().__init__(layer_sizes, **options)
+        self.layer_sizes = (self.layer_sizes[0] + 1, *self.layer_sizes[1:])
+        self.layers.insert(0, WithoutWeights())
+        self.criterion = RowWeightedCriterion(self.positive_weight)
+
+    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
+        """Return targets and weights, shape (n_rows, 2)."""
+        return np.stack([targets, inputs[:, -1]], axis=1)
+
+
+class WithoutWeights(Layer):
+    """Drops the last column; it comes before all parameters, so no gradient needs to pass back through it."""
+
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
+        """Return ``inputs[..., :-1]``."""
+        return inputs[..., :-1], lambda output_gradient, gradients: None
+
+
+class RowWeightedCriterion(WeightedBinaryCrossEntropy):
+    """Binary cross-entropy of targets of shape (n_rows, 2), the second a factor of each row's loss and gradient."""
+
+    def per_row(self, logits: Array, targets: Array) -> Array:
+        """Return the weighted loss of every row."""
+        losses = super().per_row(logits, targets[:, 0])
+        losses *= targets[:, 1]
+        return losses
+
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        """Return the mean of `per_row` and its gradient with respect to real logits, shape (n_rows,)."""
+        _, gradient = super().value_and_gradient(logits, targets[:, 0])
+        gradient *= targets[:, 1]
+        return float(self.per_row(logits, targets).mean()), gradient

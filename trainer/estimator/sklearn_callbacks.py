@@ -1,40 +1,26 @@
 """scikit-learn's own callbacks, new in its version 1.9: they see the epochs of a run; without them, nothing."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from trainer.callbacks.base import Callback, TrainState
 
-CallbackSupport: Any  # the base class of an estimator that takes them
-with_callbacks: Any  # decorates its fit: whatever happens, every callback is torn down
-try:
+
+def _unchanged(method: Any) -> Any:
+    return method
+
+
+CallbackSupport: Any = type("NoSupport", (), {})  # the base class of an estimator that takes them
+with_callbacks: Any = _unchanged  # decorates its fit: whatever happens, every callback is torn down
+with suppress(ImportError):
     from sklearn import callback as sklearn_callback
-except ImportError:
 
-    class _NoSupport:
-        """Stands in where the installed scikit-learn knows no callbacks."""
-
-    def _unchanged(method: Any) -> Any:
-        return method
-
-    CallbackSupport, with_callbacks = _NoSupport, _unchanged
-else:
     CallbackSupport, with_callbacks = sklearn_callback.CallbackSupportMixin, sklearn_callback.with_callbacks
 
 
 class EpochTasks(Callback):
-    """Tells scikit-learn's callbacks of every epoch, as a task of the fit, and stops where one says so.
-
-    Parameters
-    ----------
-    estimator : NetworkClassifier
-        The estimator being fitted.
-    context : sklearn.callback.CallbackContext
-        Of its whole fit.
-    data : dict
-        ``X``, ``y`` and ``metadata`` as the user gave them.
-    """
+    """Tells scikit-learn's callbacks of every epoch, as a task of the fit, and stops where one says so."""
 
     def __init__(self, estimator: Any, context: Any, data: dict[str, Any]) -> None:
         self._estimator = estimator
@@ -49,11 +35,8 @@ class EpochTasks(Callback):
 
     def on_epoch_end(self, state: TrainState) -> None:
         """End it; a callback may look at the estimator as it is now, and its True is a request to stop."""
-        if self._epoch.call_on_fit_task_end(
-            estimator=self._estimator,
-            **self._data,
-            reconstruction_attributes=lambda: {"parameters_": state.parameters.copy()},
-        ):
+        shown = {"reconstruction_attributes": lambda: {"parameters_": state.parameters.copy()}}
+        if self._epoch.call_on_fit_task_end(estimator=self._estimator, **self._data, **shown):
             state.request_stop("a scikit-learn callback asked for it")
         self._epoch = None
 
@@ -67,10 +50,7 @@ class EpochTasks(Callback):
 def fit_task(estimator: Any, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> Iterator[list[Callback]]:
     """Tell scikit-learn's callbacks, if there are any, of a fit: its begin, and its end unless it raises.
 
-    Yields
-    ------
-    list of Callback
-        What the trainer has to call beside its own callbacks.
+    It yields what the trainer has to call beside its own callbacks.
     """
     if not getattr(estimator, "_skl_callbacks", ()):
         yield []

@@ -12,50 +12,32 @@ from types import MappingProxyType
 
 import numpy as np
 
-from trainer.argument import check_number
-from trainer.network.parameters import Array
+from trainer.argument import FRACTION, checked_number
+from trainer.network.parameters import Array, Arrays, Rng
 
 SMALL = 65_536  # entries of a matrix of which a copy, or a constant beside it, is worth its while: half a megabyte
 
-Backward = Callable[[Array, Mapping[str, Array]], Array | None]
+Backward = Callable[[Array, Arrays], Array | None]
 
 
 class Layer(ABC):
     """One step of a network.
 
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Name and shape of each parameter; empty for a layer without parameters.
-    elementwise : bool
-        Whether each output depends only on the input at the same place; then
-        `trainer.network.sweep` may evaluate many perturbations at once.
+    `shapes` has name and shape of each parameter; it is empty for a layer without. `elementwise` says whether each
+    output depends only on the input at the same place: then a sweep may move many entries at once.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     elementwise: bool = False
 
     @abstractmethod
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.
 
-        Parameters
-        ----------
-        parameters : mapping of str to ndarray
-        inputs : ndarray of shape (..., n_rows, n_units)
-            Never modified.
-        rng : numpy.random.Generator or None
-            Source of random masks; None means evaluation, and then nothing is drawn.
-
-        Returns
-        -------
-        outputs : ndarray of shape (..., n_rows, n_outputs)
-        backward : function
-            ``backward(output_gradient, gradients)`` writes the gradient of each parameter into
-            ``gradients[name]`` and returns the input gradient, or None if nobody needs it. It may
-            overwrite `output_gradient`. Both gradients have the shape of the array they belong to.
+        Inputs of shape (..., n_rows, n_units) are never modified. `rng` is the source of random masks; None means
+        evaluation, and then nothing is drawn. ``backward(output_gradient, gradients)`` writes each parameter's
+        gradient into ``gradients[name]`` and returns the input gradient, or None if nobody needs it. It may overwrite
+        `output_gradient`.
         """
 
 
@@ -74,11 +56,8 @@ class Linear(Layer):
     Notes
     -----
     ``y = x @ W.T + b`` with W of shape (n_units, n_inputs), that is ``y[r,i] = sum_j x[r,j] W[i,j] + b[i]``.
-    With ``g = dJ/dy`` the chain rule gives
-
-    - ``dJ/dW[i,j] = sum_r g[r,i] x[r,j]``, so ``dW = g.T @ x``;
-    - ``dJ/db[i]   = sum_r g[r,i]``, so ``db = ones @ g``;
-    - ``dJ/dx[r,j] = sum_i g[r,i] W[i,j]``, so ``dx = g @ W``.
+    With ``g = dJ/dy`` the chain rule gives ``dJ/dW[i,j] = sum_r g[r,i] x[r,j]``, so ``dW = g.T @ x``;
+    ``dJ/db[i] = sum_r g[r,i]``, so ``db = ones @ g``; ``dJ/dx[r,j] = sum_i g[r,i] W[i,j]``, so ``dx = g @ W``.
     """
 
     def __init__(self, number: int, n_inputs: int, n_units: int, *, needs_input_gradient: bool = True) -> None:
@@ -87,13 +66,11 @@ class Linear(Layer):
         self.shapes = {self.weight: (n_units, n_inputs), self.bias: (n_units,)}
         self.needs_input_gradient = needs_input_gradient
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs @ W.T + b``."""
         W, b = parameters[self.weight], parameters[self.bias]
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array | None:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array | None:
             np.matmul(output_gradient.T, inputs, out=gradients[self.weight])
             # A product with ones: a quarter of the time of a sum over axis 0.
             np.matmul(_constant(1, len(inputs), inputs.dtype), output_gradient, out=gradients[self.bias])
@@ -108,18 +85,14 @@ class Linear(Layer):
 class ReLU(Layer):
     """The positive part of every entry.
 
-    Notes
-    -----
-    ``y = max(x, 0)``, so ``dy/dx`` is 1 where ``x > 0`` and 0 elsewhere; at the kink it is 0 by choice, a
-    valid subgradient. ``x > 0`` exactly where ``y > 0``, so the output is all that is kept. A complex x
-    branches on its real part.
+    ``y = max(x, 0)``, so ``dy/dx`` is 1 where ``x > 0`` and 0 elsewhere; at the kink it is 0 by choice, a valid
+    subgradient. ``x > 0`` exactly where ``y > 0``, so the output is all that is kept. A complex x branches on its
+    real part.
     """
 
     elementwise = True
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``max(inputs, 0)``."""
         if inputs.dtype.kind == "c":
             outputs = inputs * (inputs.real > 0)
@@ -128,7 +101,7 @@ class ReLU(Layer):
         else:  # vectorised too, whatever the order in memory, and no zeros to keep
             outputs = inputs.clip(0, np.inf)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             # Made a number first: the product need not convert it on the way, a quarter faster.
             output_gradient *= (outputs > 0).astype(outputs.dtype)
             return output_gradient
@@ -137,22 +110,15 @@ class ReLU(Layer):
 
 
 class Tanh(Layer):
-    """The hyperbolic tangent of every entry.
-
-    Notes
-    -----
-    ``y = tanh(x)`` has ``dy/dx = 1 - y**2``.
-    """
+    """The hyperbolic tangent of every entry: ``y = tanh(x)`` has ``dy/dx = 1 - y**2``."""
 
     elementwise = True
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``tanh(inputs)``."""
         outputs = np.tanh(inputs)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             slope = np.multiply(outputs, outputs)
             np.subtract(1, slope, out=slope)
             return np.multiply(output_gradient, slope, out=output_gradient)
@@ -161,38 +127,19 @@ class Tanh(Layer):
 
 
 class Dropout(Layer):
-    """Sets a random share of the entries to zero in training, and does nothing in evaluation.
+    """Sets a random share, `rate` in [0, 1), of the entries to zero in training, and does nothing in evaluation.
 
-    Parameters
-    ----------
-    rate : float in [0, 1)
-        Share of the entries that are dropped.
-
-    Raises
-    ------
-    ValueError
-        If `rate` is outside [0, 1).
-
-    Notes
-    -----
-    Inverted dropout: ``y = x * m`` with ``m = 0`` with probability `rate` and ``1 / (1 - rate)`` otherwise,
-    so that ``E[y] = x`` and evaluation needs no factor. The mask is a constant of the pass:
-    ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
-
-    References
-    ----------
-    Srivastava et al., Dropout, JMLR 15 (2014), section 10 for the inverted form.
+    Inverted dropout (Srivastava et al., Dropout, JMLR 15, 2014, section 10): ``y = x * m`` with ``m = 0`` with
+    probability `rate` and ``1 / (1 - rate)`` otherwise, so that ``E[y] = x`` and evaluation needs no factor. The mask
+    is a constant of the pass: ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
     """
 
     elementwise = True
 
     def __init__(self, rate: float) -> None:
-        check_number(rate, "dropout rate", "a float in [0, 1)", lambda number: 0 <= number < 1)
-        self.rate = rate
+        self.rate: float = checked_number(rate, "dropout rate", *FRACTION)
 
-    def forward(
-        self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Backward]:
+    def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return ``inputs * mask``, or `inputs` themselves without a generator."""
         if rng is None:
             return inputs, lambda output_gradient, gradients: output_gradient
@@ -200,7 +147,7 @@ class Dropout(Layer):
         draws = rng.random(inputs.shape[-2:], dtype=np.float32 if dtype == np.float32 else np.float64)
         mask = np.multiply(draws >= self.rate, 1 / (1 - self.rate), dtype=dtype)
 
-        def backward(output_gradient: Array, gradients: Mapping[str, Array]) -> Array:
+        def backward(output_gradient: Array, gradients: Arrays) -> Array:
             return np.multiply(output_gradient, mask, out=output_gradient)
 
         return inputs * mask, backward

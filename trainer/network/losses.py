@@ -1,33 +1,26 @@
 """Losses: what training makes small; each value beside its gradient.
 
-Both are analytic in their complex arguments, branching on the real part only, so that the
-complex-step derivative holds.
+Both are analytic in complex arguments, branching on the real part only, so that the complex step holds.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
-from trainer.argument import check_number
-from trainer.network.parameters import Array
+from trainer.argument import NOT_NEGATIVE, POSITIVE, checked_number
+from trainer.network.parameters import Array, Arrays
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return ``1 / (1 + exp(-z))`` of real logits, without overflow.
-
-    Notes
-    -----
-    With ``e = exp(-|z|)``, which cannot overflow, it is ``1 / (1 + e)`` for ``z >= 0`` and ``e / (1 + e)``
-    otherwise.
-    """
+    """Return ``1 / (1 + exp(-z))`` of real logits, without overflow."""
     return _parts(logits)[2]
 
 
 def _parts(margins: Array) -> tuple[Array, Array, Array]:
     """Return ``max(u, 0)``, ``log1p(exp(-|u|))`` and ``sigmoid(u)``: most of their passes are the same ones.
 
-    ``exp(min(u, 0))`` is 1 for ``u >= 0`` and ``exp(-|u|)`` otherwise, the numerator of the sigmoid.
+    ``exp(min(u, 0))`` is 1 for ``u >= 0`` and ``exp(-|u|)``, which cannot overflow, otherwise: the sigmoid's
+    numerator.
     """
     low, high = np.minimum(margins, 0), np.maximum(margins, 0)
     decay = np.exp(low - high)
@@ -39,48 +32,23 @@ def _parts(margins: Array) -> tuple[Array, Array, Array]:
 
 
 class WeightedBinaryCrossEntropy:
-    """Negative log-likelihood of 0/1 targets, from logits; the rare class may weigh more.
+    """Negative log-likelihood of 0/1 targets, from logits; a row with target 1 weighs `positive_weight`.
 
-    Parameters
-    ----------
-    positive_weight : float > 0, default=1.0
-        Weight of a row with target 1; a row with target 0 weighs 1.
-
-    Raises
-    ------
-    ValueError
-        If `positive_weight` is not positive and finite.
-
-    Notes
-    -----
     From ``-y log(s(z)) - (1-y) log(1-s(z))`` with ``s(z) = 1 / (1 + exp(-z))``, per row
 
     ``loss = w (max(z, 0) - z y + log1p(exp(-|z|)))``, ``w = positive_weight if y == 1 else 1``
 
-    which neither overflows nor needs a clip. ``log(1 + exp(z))`` has the derivative ``s(z)``, therefore
-    ``dloss/dz = w (s(z) - y)``; the mean over rows divides it by n_rows.
+    which neither overflows nor needs a clip. ``log(1 + exp(z))`` has the derivative ``s(z)``, therefore ``dloss/dz =
+    w (s(z) - y)``; the mean over rows divides it by n_rows.
     """
 
     def __init__(self, positive_weight: float = 1.0) -> None:
-        check_number(
-            positive_weight, "positive_weight", "a positive, finite float", lambda weight: 0 < weight < math.inf
-        )
-        self.positive_weight = positive_weight
+        self.positive_weight: float = checked_number(positive_weight, "positive_weight", *POSITIVE)
 
     def per_row(self, logits: Array, targets: Array) -> Array:
-        """Return the weighted loss of every row.
+        """Return the weighted loss of every row, in nats.
 
-        Parameters
-        ----------
-        logits : ndarray of shape (..., n_rows)
-            Real or complex.
-        targets : ndarray of shape (n_rows,)
-            0 or 1.
-
-        Returns
-        -------
-        ndarray of shape (..., n_rows)
-            In nats.
+        Logits, real or complex, and losses are of shape (..., n_rows), targets of shape (n_rows,): 0 or 1.
         """
         targets = targets.astype(logits.real.dtype, copy=False)
         losses: Array
@@ -105,9 +73,9 @@ class WeightedBinaryCrossEntropy:
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
         """Return the mean loss and its gradient with respect to real logits, shape (n_rows,).
 
-        Both in terms of ``u = z`` where the target is 0 and ``u = -z`` where it is 1: ``softplus(u)`` and
-        ``±s(u)``. The textbook's ``s(z) - y`` cancels where the network is sure and right: at z = 40 it gives
-        0 for ``-4e-18``, and a check that can tell rightly complains.
+        Both in terms of ``u = z`` where the target is 0 and ``u = -z`` where it is 1: ``softplus(u)`` and ``±s(u)``.
+        The textbook's ``s(z) - y`` cancels where the network is sure and right: at z = 40 it gives 0 for ``-4e-18``,
+        and a check that can tell rightly complains.
         """
         n_rows = len(logits)
         signs = 1 - 2 * targets.astype(logits.dtype, copy=False)
@@ -127,38 +95,24 @@ class WeightedBinaryCrossEntropy:
 
 
 class L2Penalty:
-    """A pull of the weights towards zero; biases are left alone.
+    """A pull of the weights towards zero, of a finite strength λ of at least 0; biases are left alone.
 
-    Parameters
-    ----------
-    strength : float >= 0, default=0.0
-        λ below, dimensionless.
-
-    Raises
-    ------
-    ValueError
-        If `strength` is negative or not finite.
-
-    Notes
-    -----
-    ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``,
-    so that it is analytic in a complex W.
+    It is ``λ/2 · sum(W · W)`` over the weights, whose gradient is ``λ W``. The square is ``W · W``, not ``|W|²``, so
+    that it is analytic in a complex W.
     """
 
     def __init__(self, strength: float = 0.0) -> None:
-        check_number(strength, "L2 strength", "a finite float, at least 0", lambda number: 0 <= number < math.inf)
-        self.strength = strength
+        self.strength: float = checked_number(strength, "L2 strength", *NOT_NEGATIVE)
 
-    def value(self, parameters: Mapping[str, Array], names: Iterable[str]) -> float | complex:
+    def value(self, parameters: Arrays, names: Iterable[str]) -> float | complex:
         """Return the penalty of the weights `names`."""
         if not self.strength:
             return 0.0
-        total: float | complex = sum(_square(parameters[name]) for name in names)
+        flat = (parameters[name].ravel() for name in names)
+        total: float | complex = sum(np.dot(weight, weight).item() for weight in flat)
         return self.strength / 2 * total
 
-    def add_gradient(
-        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], names: Iterable[str]
-    ) -> None:
+    def add_gradient(self, parameters: Arrays, gradients: Arrays, names: Iterable[str]) -> None:
         """Add the gradient of `value` to ``gradients[name]`` for each of `names`."""
         if not self.strength:
             return
@@ -175,9 +129,3 @@ class L2Penalty:
             return 0.0
         growth: Array = self.strength * step * (weight + step / 2)
         return growth
-
-
-def _square(weight: Array) -> float | complex:
-    flat = weight.ravel()
-    square: float | complex = np.dot(flat, flat).item()
-    return square

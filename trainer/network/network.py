@@ -8,10 +8,11 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from trainer.network import sweep
+from trainer.argument import is_integer
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
-from trainer.network.parameters import Array, Parameters
+from trainer.network.parameters import Array, Arrays, Parameters, Rng
+from trainer.network.sweep import Step, Sweep
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
 
@@ -37,27 +38,14 @@ class Network:
 
     Attributes
     ----------
-    layers : list of Layer
-        In forward order.
-    criterion : WeightedBinaryCrossEntropy
-    penalty : L2Penalty
+    layers, criterion, penalty : list of Layer, WeightedBinaryCrossEntropy, L2Penalty
+        To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every method
+        goes through these three, so replacing one of them takes effect.
     shapes : dict of str to tuple of int
         ``W1, b1, W2, b2, …``, in forward order.
     weights : tuple of str
         The names that `penalty` applies to.
     n_parameters : int
-
-    Raises
-    ------
-    TypeError
-        If a size is no integer.
-    ValueError
-        If any other argument is out of its range.
-
-    Notes
-    -----
-    To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every
-    method goes through `layers`, `criterion` and `penalty`, so replacing one of them takes effect.
     """
 
     def __init__(
@@ -108,13 +96,10 @@ class Network:
     def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
-        The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment, and
-        ``2 / (n_in + n_out)`` for tanh. Both precisions start from the same float64 draws.
-
-        References
-        ----------
-        He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 10; Glorot and Bengio, Understanding the
-        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12.
+        The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment (He et al., Delving Deep into
+        Rectifiers, ICCV 2015, eq. 10), and ``2 / (n_in + n_out)`` for tanh (Glorot and Bengio, Understanding the
+        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12). Both precisions start from the
+        same float64 draws.
         """
         parameters = Parameters(self.shapes, dtype=dtype)
         for name in self.weights:
@@ -123,18 +108,18 @@ class Network:
             parameters[name][...] = rng.standard_normal((n_units, n_inputs)) * math.sqrt(2 / fan)
         return parameters
 
-    def logits(self, parameters: Mapping[str, Array], inputs: Array, rng: np.random.Generator | None = None) -> Array:
+    def logits(self, parameters: Arrays, inputs: Array, rng: Rng = None) -> Array:
         """Return the log-odds of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
         outputs = inputs
         for layer in self.layers:
             outputs, _ = layer.forward(parameters, outputs, rng)
         return outputs[..., 0]
 
-    def predict_proba(self, parameters: Mapping[str, Array], inputs: Array) -> Array:
+    def predict_proba(self, parameters: Arrays, inputs: Array) -> Array:
         """Return the probability of class 1, shape (n_rows,), without dropout."""
         return sigmoid(self.logits(parameters, inputs))
 
-    def hidden_activations(self, parameters: Mapping[str, Array], inputs: Array) -> list[Array]:
+    def hidden_activations(self, parameters: Arrays, inputs: Array) -> list[Array]:
         """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units)."""
         activations = []
         outputs = inputs
@@ -144,49 +129,26 @@ class Network:
             outputs, _ = layer.forward(parameters, outputs, None)
         return activations[1:]
 
-    def loss(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        rng: np.random.Generator | None = None,
-    ) -> float | complex:
-        """Return the mean loss over the rows plus the penalty.
+    def criterion_targets(self, inputs: Array, targets: Array) -> Array:
+        """Return what the criterion holds the logits against: the targets; a subclass may add to them."""
+        return targets
 
-        Parameters
-        ----------
-        parameters : mapping of str to ndarray
-            Real, or complex for a complex-step derivative; then the loss is complex.
-        inputs : ndarray of shape (n_rows, n_features)
-        targets : ndarray of shape (n_rows,)
-            0 or 1.
-        rng : numpy.random.Generator, optional
-            Draws the dropout masks. None is evaluation: no dropout, nothing drawn.
+    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None) -> float | complex:
+        """Return the mean loss over the rows plus the penalty; it is complex where the parameters are.
+
+        Inputs are of shape (n_rows, n_features), targets of shape (n_rows,): 0 or 1. `rng` draws the dropout masks;
+        None is evaluation: no dropout, nothing drawn.
         """
-        data_loss = self.criterion.value(self.logits(parameters, inputs, rng), targets)
+        data_loss = self.criterion.value(self.logits(parameters, inputs, rng), self.criterion_targets(inputs, targets))
         return data_loss + self.penalty.value(parameters, self.weights)
 
     def loss_and_gradients(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        rng: np.random.Generator | None = None,
-        out: Parameters | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
     ) -> tuple[float, Parameters]:
-        """Return `loss` and its gradient with respect to every parameter, by back-propagation.
+        """Return `loss` and its gradient with respect to every (real) parameter, by back-propagation.
 
-        Parameters
-        ----------
-        parameters, inputs, targets, rng
-            As in `loss`; real.
-        out : Parameters, optional
-            Storage for the gradients, overwritten and returned: saves an allocation per step.
-
-        Returns
-        -------
-        float, Parameters
-            Each gradient has the shape of its parameter; what no layer writes is zero.
+        Each gradient has the shape of its parameter; what no layer writes is zero. `out` is storage for them,
+        overwritten and returned: saves an allocation per step.
         """
         gradients = Parameters(self.shapes, dtype=parameters[self.weights[0]].dtype) if out is None else out
         gradients.vector.fill(0)
@@ -195,7 +157,8 @@ class Network:
         for layer in self.layers:
             outputs, backward = layer.forward(parameters, outputs, rng)
             backwards.append(backward)
-        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], targets)
+        against = self.criterion_targets(inputs, targets)
+        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], against)
         output_gradient: Array | None = gradient[:, None]
         for backward in reversed(backwards):
             if output_gradient is None:  # nothing further up has parameters
@@ -206,42 +169,21 @@ class Network:
         return loss, gradients
 
     def coordinate_losses(
-        self,
-        parameters: Mapping[str, Array],
-        inputs: Array,
-        targets: Array,
-        name: str,
-        step: float | complex | Array,
-        rng: np.random.Generator | None = None,
+        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
 
-        How, without a forward pass an entry, is told in `trainer.network.sweep`.
-
-        Parameters
-        ----------
-        parameters, inputs, targets
-            As in `loss`.
-        name : str
-            Whose entries to move, one at a time.
-        step : float, complex, or ndarray of the shape of ``parameters[name]``
-            Added to the entry.
-        rng : numpy.random.Generator, optional
-            Every evaluation sees the masks that `loss` would draw from it now; it is not advanced.
-
-        Raises
-        ------
-        ValueError
-            If `name` is no parameter of this network.
+        How, without a forward pass an entry, is told in `trainer.network.sweep`. Every evaluation sees the masks that
+        `loss` would draw from `rng` now; it is not advanced. A `name` that is no parameter is a ValueError.
         """
-        return sweep.coordinate_losses(self, parameters, inputs, targets, name, step, rng)
+        return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
 
 
 def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
     if not np.iterable(layer_sizes):
         raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
     for size in layer_sizes:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+        if not is_integer(size):
             raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")
     sizes = tuple(int(size) for size in layer_sizes)
     if len(sizes) < 2 or sizes[-1] != 1 or min(sizes) < 1:

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
+Arrays = Mapping[str, Array]  # by the names of the parameters
+Rng = np.random.Generator | None  # of dropout masks; None is evaluation: no dropout, nothing drawn
 
 
-class Parameters(Mapping[str, Array]):
+class Parameters(Arrays):
     """Named arrays, each a view into one flat contiguous vector.
 
     Writing into ``parameters["W1"]`` writes into ``parameters.vector`` and the other way round; nothing
@@ -21,26 +23,11 @@ class Parameters(Mapping[str, Array]):
     shapes : mapping of str to tuple of int
         Name and shape of every array, in the order in which they lie in the vector.
     vector : ndarray of shape (n_parameters,), optional
-        Storage to view; not copied. Zeros of `dtype` by default.
-    dtype : dtype, default=float64
-        Of the storage when `vector` is not given.
-
-    Attributes
-    ----------
-    shapes : dict of str to tuple of int
-    vector : ndarray of shape (n_parameters,)
-
-    Raises
-    ------
-    ValueError
-        If `vector` is not one-dimensional, contiguous and as long as the shapes ask for.
+        Contiguous storage to view, not copied; zeros of `dtype` by default.
     """
 
     def __init__(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        vector: Array | None = None,
-        dtype: DTypeLike = np.float64,
+        self, shapes: Mapping[str, tuple[int, ...]], vector: Array | None = None, dtype: DTypeLike = np.float64
     ) -> None:
         self.shapes = dict(shapes)
         length = sum(prod(shape) for shape in self.shapes.values())
@@ -88,9 +75,7 @@ class Parameters(Mapping[str, Array]):
         """Return zeros of the same names, shapes and dtype."""
         return type(self)(self.shapes, np.zeros_like(self.vector))
 
-    def __copy__(self) -> Self:
-        """Return `copy`: views of a vector cannot be shared halfway."""
-        return self.copy()
+    __copy__ = copy  # views of a vector cannot be shared halfway
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return `copy`."""

@@ -35,14 +35,7 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class Archive:
-    """What one file held.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-    facts : dict
-        Plain data.
-    """
+    """What one file held: named arrays, and facts in plain data."""
 
     arrays: dict[str, Array]
     facts: dict[str, Any]
@@ -51,25 +44,10 @@ class Archive:
 def write_archive(
     path: Path | str, kind: str, version: int, arrays: Mapping[str, Array], facts: Mapping[str, Any]
 ) -> None:
-    """Write an archive, whole or not at all.
+    """Write an archive, whole or not at all; the facts are plain data, NaN and the infinities included.
 
-    Parameters
-    ----------
-    path : path
-        Replaced if it exists.
-    kind : str
-        What it is, such as ``"checkpoint"``.
-    version : int
-        Of what `kind` holds; a reader refuses another one.
-    arrays : dict of str to ndarray
-        Of floats, integers or booleans.
-    facts : dict
-        Plain data: what `json` can write, NaN and the infinities included.
-
-    Raises
-    ------
-    OSError
-        See `trainer.storage.durable.replace_file`.
+    `kind` is what it is, such as ``"checkpoint"``, and `version` that of what a kind holds: a reader refuses another
+    one.
     """
     text = json.dumps({"kind": kind, "version": version} | dict(facts))
 
@@ -89,22 +67,9 @@ def write_archive(
 
 
 def read_archive(path: Path | str, kind: str, version: int, *, limit: int = LIMIT) -> Archive:
-    """Read an archive; nothing is unpickled, and no more memory is taken than the file is long.
+    """Read an archive; nothing is unpickled, and no more memory is taken than the file is long, `limit` bytes at most.
 
-    Parameters
-    ----------
-    path : path
-    kind, version : str, int
-        What is expected.
-    limit : int, default=8 GiB
-        Bytes; a longer file is not read.
-
-    Raises
-    ------
-    ArchiveError
-        If it is damaged, is something else, or declares more than it holds.
-    OSError
-        If it cannot be read.
+    What is damaged, something else, or declares more than it holds is an ArchiveError; OSError stays what it is.
     """
     path = Path(path)
     if not path.is_file():  # opening a pipe would wait for ever

@@ -17,6 +17,7 @@ import numpy as np
 T = TypeVar("T")
 
 WORDS = ("nan", "inf", "-inf")  # of numbers for which JSON has none
+LARGEST = 2**63 - 1  # that a count may be: an int64
 SHOWN = 60  # characters of a value that is refused
 
 
@@ -55,13 +56,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any, name: str = "value") -> Any:
-    """Read back what `to_plain` gave of a value of this annotation.
-
-    Raises
-    ------
-    BrokenError
-        If it is something else.
-    """
+    """Read back what `to_plain` gave of a value of this annotation; anything else is a BrokenError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _within(from_plain(arguments[0], value, name), arguments[1], name)

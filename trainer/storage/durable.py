@@ -10,27 +10,13 @@ UNFINISHED = ".unfinished"  # what the name of a file ends with while it is bein
 
 
 def replace_file(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all: `write` gets one open for reading and writing, and fills it.
 
-    Parameters
-    ----------
-    path : path
-        Replaced if it exists. Whatever happens meanwhile, a kill or a loss of power included, it holds either what
-        it held before or all of the new content.
-    write : callable
-        Gets a file open for reading and writing, and fills it.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; then `path` is as it was, unless only the last sync of its folder failed, and then
-        it is whole, too, but a loss of power may still undo it.
-
-    Notes
-    -----
-    The order is that of Pillai et al., All file systems are not created equal, OSDI 2014: sync the content, rename,
-    sync the folder. Without the first a crash may leave an empty file under the good name, without the last the
-    old one.
+    Whatever happens meanwhile, a kill or a loss of power included, `path` holds either what it held before or all of
+    the new content. On an OSError it is as it was, unless only the last sync of its folder failed: then it is whole,
+    but a loss of power may still undo it. The order is that of Pillai et al., All file systems are not created equal,
+    OSDI 2014: without the first sync a crash may leave an empty file under the good name, without the last the old
+    one.
     """
     path = Path(path)
     beside = path.with_name(path.name + UNFINISHED)
@@ -48,13 +34,7 @@ def replace_file(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk before returning.
-
-    Raises
-    ------
-    OSError
-        If the disk refuses.
-    """
+    """Have the names in a folder on disk before returning, or raise OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -63,13 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, and have their names on disk before returning.
-
-    Raises
-    ------
-    OSError
-        If one of them cannot be made.
-    """
+    """Make a folder and those above it that are missing, and have their names on disk before returning."""
     missing = [above for above in (folder, *folder.parents) if not above.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:

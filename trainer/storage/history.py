@@ -5,12 +5,14 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from zlib import crc32
 
+from trainer.storage.codec import LARGEST, Within, from_plain
 from trainer.storage.durable import sync_folder
 from trainer.storage.json_rows import Row, line_of, plain, row_of
 from trainer.storage.table import table
@@ -19,6 +21,15 @@ LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
 BLOCK = 2**20  # bytes read at a time
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What a checkpoint keeps of a history in a file: how much of it there was."""
+
+    n_rows: Annotated[int, Within(0, LARGEST)]
+    n_bytes: Annotated[int, Within(0, LARGEST)]
+    crc32: Annotated[int, Within(0, 2**32 - 1)]
 
 
 class History:
@@ -39,11 +50,6 @@ class History:
     path : Path or None
     torn : int
         Bytes of a last line that a crash had cut short, and that `read` has skipped.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -63,12 +69,7 @@ class History:
     def append(self, row: Mapping[str, Any]) -> None:
         """Keep one row, and have it in the file before returning.
 
-        Raises
-        ------
-        OSError
-            If the file takes no more; then it ends with the row before.
-        ValueError
-            If the history was closed.
+        On an OSError, as of a full disk, the file ends with the row before; a closed history is a ValueError.
         """
         if self.path is None:
             self._rows.append(plain(row))
@@ -88,13 +89,7 @@ class History:
         return [row[name] for row in self if name in row]
 
     def to_dataframe(self) -> Any:
-        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
+        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there."""
         try:
             import pandas
         except ImportError as error:
@@ -120,54 +115,44 @@ class History:
         if self.path is not None and not self._named:  # a synced file whose name is lost is lost
             sync_folder(self.path.parent)
             self._named = True
-        return {"n_rows": self._n_rows, "n_bytes": self._n_bytes, "crc32": self._crc}
+        return vars(FileState(self._n_rows, self._n_bytes, self._crc))
 
     @staticmethod
-    def verify(state: Mapping[str, Any], path: Path | str | None) -> None:
+    def verify(state: Mapping[str, Any], path: Path | str | None) -> list[Row] | FileState:
         """Hold a file against a `state_dict`; nothing is changed.
 
-        Raises
-        ------
-        ValueError
-            If the file no longer begins with the rows that it held then, or if there is none to go on with.
-        OSError
-            If the file cannot be read.
+        ValueError if it no longer begins with the rows that it held then, or if there is none to go on with.
         """
-        _refuse_broken(state)
-        if "rows" in state:
-            return
+        if isinstance(state, Mapping) and "rows" in state:
+            rows: list[Row] = from_plain(list[Row], state["rows"], "history.rows")
+            return rows
+        kept: FileState = from_plain(FileState, state, "history")
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
-        expected, crc, left = f"{state['crc32']:08x}", 0, state["n_bytes"]
+        expected, crc, left = f"{kept.crc32:08x}", 0, kept.n_bytes
         with open(path, "rb") as file:
             while left and (block := file.read(min(left, BLOCK))):
                 crc, left = crc32(block, crc), left - len(block)
         if left or f"{crc:08x}" != expected:
             raise ValueError(
-                f"{path} is not the history of this run. Expected {state['n_bytes']:,} bytes with the CRC-32 "
+                f"{path} is not the history of this run. Expected {kept.n_bytes:,} bytes with the CRC-32 "
                 f"{expected} at its beginning. Received {f'{left:,} bytes less' if left else f'{crc:08x}'}."
             )
+        return kept
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
-        """Take up where a `state_dict` left off; what was written to the file after it goes.
-
-        Raises
-        ------
-        ValueError, OSError
-            See `verify`.
-        """
-        cls.verify(state, path)
-        if "rows" in state:
-            rows = [dict(row) for row in state["rows"]]
+        """Take up where a `state_dict` left off, once `verify` agrees; what was written to the file after it goes."""
+        kept = cls.verify(state, path)
+        if isinstance(kept, list):
             history = cls(path)
-            for row in rows:
+            for row in kept:
                 history.append(row)
             return history
         history = cls()
         history.path = Path(str(path))
         history._file = FileIO(history.path, "r+")
-        history._n_rows, history._n_bytes, history._crc = (state[name] for name in ("n_rows", "n_bytes", "crc32"))
+        history._n_rows, history._n_bytes, history._crc = kept.n_rows, kept.n_bytes, kept.crc32
         history._file.truncate(history._n_bytes)
         history._file.seek(history._n_bytes)
         return history
@@ -176,12 +161,8 @@ class History:
     def read(cls, path: Path | str) -> Self:
         """Return the rows of a file written by a History; it is not opened for writing.
 
-        A last line that was cut short by a crash is skipped, logged, and counted in `torn`.
-
-        Raises
-        ------
-        ValueError
-            If any other line is no row.
+        A last line that was cut short by a crash is skipped, logged, and counted in `torn`; any other that is no row
+        is a ValueError.
         """
         history = cls()
         for number, line in enumerate(lines := Path(path).read_bytes().splitlines(keepends=True), start=1):
@@ -229,15 +210,3 @@ class History:
             raise
         self._n_bytes += len(line)
         self._crc = crc32(line, self._crc)
-
-
-def _refuse_broken(state: object) -> None:
-    """Refuse what no history has given as its state."""
-    good = isinstance(state, Mapping)
-    if isinstance(state, Mapping) and "rows" in state:
-        good = isinstance(state["rows"], list) and all(isinstance(row, dict) for row in state["rows"])
-    elif isinstance(state, Mapping):
-        counts = [state.get(name) for name in ("n_rows", "n_bytes", "crc32")]
-        good = all(type(count) is int and count >= 0 for count in counts)
-    if not good:
-        raise ValueError(f"The state of the history is broken. Expected what one has given. Received {state!r:.80}.")

@@ -25,13 +25,7 @@ def line_of(row: Mapping[str, Any]) -> bytes:
 
 
 def row_of(line: bytes) -> Row:
-    """Read a row.
-
-    Raises
-    ------
-    ValueError
-        If the line is no JSON object.
-    """
+    """Read a row; a line that is no JSON object is a ValueError."""
     row = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError("no object")

@@ -14,13 +14,7 @@ COLOURS = {"PASS": "#2f80c3", "FAIL": "#df4a14", "UNDECIDED": "#a17a00"}
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Give the last epochs as rows, and in a line what there is besides.
-
-    Parameters
-    ----------
-    rows : iterable of dict
-        Of a history; read once, whatever its length.
-    """
+    """Give the last epochs as rows, and in a line what there is besides; `rows` are read once, however many."""
     epochs: deque[Row] = deque(maxlen=EPOCHS)
     verdicts: dict[str, int] = {}
     n_epochs, iterations, end = 0, 0, ""

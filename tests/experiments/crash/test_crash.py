@@ -60,11 +60,12 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
     pytest.importorskip("hypothesis", reason="the extra test")
     from experiments.crash import bad_inputs, entrances
 
-    def unchecked(value: Any, what: str, expected: str, accepts: Any) -> None:
+    def unchecked(value: Any, what: str, expected: str, accepts: Any) -> Any:
         if not accepts(value):
             raise ValueError(f"Expected {expected}. Received {value!r}.")
+        return value
 
-    monkeypatch.setattr("trainer.optimizers.check_number", unchecked)
+    monkeypatch.setattr("trainer.optimizers.checked_number", unchecked)
     monkeypatch.setattr(bad_inputs, "QUICK_CASES", 60)
     all_of_them = entrances.entrances
 
@@ -74,7 +75,7 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
     monkeypatch.setattr(entrances, "entrances", only_adam)
     row = bad_inputs.measure(quick=True, number=0)
     assert not row.met
-    assert "TypeError at trainer/optimizers.py" in row.failures[0]
+    assert "TypeError at trainer/argument.py" in row.failures[0]
 
 
 def test_without_the_checksum_damage_goes_unnoticed(monkeypatch: Patch) -> None:
@@ -190,7 +191,7 @@ def in_place(path, write):
 
 trainer.storage.archive.replace_file = experiments.runs.folder.replace_file = in_place
 """
-NO_PLACE = "from trainer.callbacks import place; place.Place.load_state_dict = lambda *_: None"
+NO_PLACE = "from trainer.callbacks.base import Place; Place.state = Place.state.setter(lambda *_: None)"
 NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from itertools import product
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from trainer import (
 )
 from trainer.callbacks.checkpoint import checkpoints
 from trainer.callbacks.snapshot import Snapshot
-from trainer.storage.archive import ArchiveError
+from trainer.storage.archive import ArchiveError, write_archive
+from trainer.storage.codec import to_plain
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(67, 7))
@@ -327,9 +329,35 @@ def test_a_forged_checkpoint_is_refused_and_is_no_traceback_of_another_kind(fold
     snapshot = crashed(folders[0], 20)
     path = folders[0] / "forged.npz"
     for forged in FORGED:
-        Snapshot(snapshot.arrays, snapshot.facts | {part: forged}).write(path)
+        write_archive(path, "checkpoint", 1, snapshot.arrays, to_plain(snapshot.facts) | {part: forged})
         with pytest.raises((ResumeError, ArchiveError), match=r"Expected .* Received "):
             fitted(trainer_of(folders[0]), Snapshot.read(path))
+
+
+@pytest.mark.parametrize(
+    ("field", "forged"),
+    [("total", 10**400), ("total", "a lot"), ("total", None), ("batches", -1), ("batches", math.inf), ("batches", 2.0)],
+)
+def test_a_forged_place_is_refused_by_name(folders, field, forged):
+    snapshot = crashed(folders[0], 20)
+    facts = to_plain(snapshot.facts)
+    facts["place"][field] = forged
+    path = folders[0] / "forged.npz"
+    write_archive(path, "checkpoint", 1, snapshot.arrays, facts)
+    with pytest.raises(ArchiveError, match=rf"checkpoint\.place\.{field} is broken\. Expected .* Received "):
+        Snapshot.read(path)
+
+
+def test_forged_generators_are_refused(folders):
+    snapshot = crashed(folders[0], 20)
+    path = folders[0] / "forged.npz"
+    for forged in ({}, {"bit_generator": "MT19937"}, {"state": 3}, {"state": {"state": 10**400, "inc": 1}}):
+        for name in ("masks", "order_at_epoch"):
+            facts = to_plain(snapshot.facts)
+            facts["place"][name] = forged and (facts["place"][name] | forged)
+            write_archive(path, "checkpoint", 1, snapshot.arrays, facts)
+            with pytest.raises(ResumeError, match=r"place is broken\. Expected .* Received "):
+                fitted(trainer_of(folders[0]), Snapshot.read(path))
 
 
 @pytest.mark.parametrize("name", ["parameters", "first"])

@@ -1,4 +1,4 @@
-"""Hooks: their order, how a stop request and an exception travel, and that the end hooks always run."""
+"""The loop: the order of hooks, how a stop request and an exception travel, and that the end hooks always run."""
 
 import logging
 
