@@ -1,5 +1,7 @@
 """Labelled tables to train on, each with the meaning and the unit of its columns."""
 
+# scikit-learn, which takes a second to import, is imported by the functions that need it.
+
 from datasets.fraud import FraudData, Split, make_fraud
 from datasets.openml import fetch_table
 from datasets.preparing.prepare import prepare

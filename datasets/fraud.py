@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import make_classification
-from sklearn.preprocessing import StandardScaler
 
 from datasets.splits import ROWS_PER_CLASS, at_random
 
@@ -131,6 +129,8 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
     I. Guyon, "Design of experiments for the NIPS 2003 variable selection benchmark", 2003, which
     `sklearn.datasets.make_classification` implements.
     """
+    from sklearn.preprocessing import StandardScaler
+
     _refuse_bad_arguments(n_samples, n_features, fraud_rate, seed)
     raw, targets = _payments(n_samples, n_features, round(n_samples * fraud_rate), seed)
     train, validation, test = at_random(targets, seed)
@@ -145,6 +145,8 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
 
 def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple[Array, Array]:
     """Raw rows, exactly `n_fraud` fraud: make_classification rounds per cluster, so make more and cut."""
+    from sklearn.datasets import make_classification
+
     n_informative = max(2, n_features // 2)
     n_clusters = min(CLUSTERS_PER_CLASS, 2**n_informative // 2)  # one vertex of a hypercube for each cluster
     n_made = n_samples + 2 * n_clusters

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 TRAIN_SHARE = 0.6  # of the rows; validation and test halve the rest
 ROWS_PER_CLASS = 5  # the fewest of which a 60/20/20 split gives every part one
@@ -32,6 +31,8 @@ def at_random(targets: Array, seed: int) -> tuple[Rows, Rows, Rows]:
     ValueError
         If there are fewer than 5 rows of a class, so that a part may stay without.
     """
+    from sklearn.model_selection import train_test_split
+
     n_fraud = int(np.count_nonzero(targets))
     rarer = min(n_fraud, len(targets) - n_fraud)
     if rarer < ROWS_PER_CLASS:

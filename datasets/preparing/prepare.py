@@ -5,10 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from datasets.fraud import FraudData, Split
 from datasets.preparing.features import Features
@@ -131,6 +127,11 @@ def _times(column: "pandas.Series") -> NDArray[np.generic]:
 
 
 def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[list[Any], tuple[str, ...]]:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     numbers, texts = features.numbers, features.texts
     transformer = ColumnTransformer(
         [

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from platform import python_version
 
 import numpy as np
-import sklearn
 
 from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
 from checks.training.proof import Proof
@@ -70,6 +69,8 @@ def run(settings: Settings) -> int:
     OSError
         If the run's files cannot be written.
     """
+    import sklearn
+
     folder = None
     if settings.out is not None:
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from experiments.runs.results import PRECISION
 from trainer.network.parameters import Array
@@ -25,6 +24,8 @@ def curve(probabilities: Array, targets: Array) -> dict[str, Any]:
         What `experiments.runs.record.Curve` holds. The cut is the one with the largest recall at a precision of at least
         `PRECISION`; where there is none, infinity: nothing is called fraud.
     """
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, cuts = precision_recall_curve(targets, probabilities)
     good = np.flatnonzero(precision >= PRECISION)
     most = good[recall[good] == recall[good].max()]

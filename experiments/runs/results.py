@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from checks.training.proof import Proof
 from datasets import Split
@@ -121,6 +120,8 @@ def measured(probabilities: Array, targets: Array) -> dict[str, float] | None:
         ``"average_precision"``, ``"roc_auc"``, and ``"recall_at_90_precision"``, the largest share of the frauds
         that some cut finds while nine in ten of its alarms are right; each from 0 to 1.
     """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
     if not np.isfinite(probabilities).all():
         return None
     precision, recall, _ = precision_recall_curve(targets, probabilities)
