@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from experiments.fraud.settings import UsageError
 from experiments.screen import printable, show
 from trainer import ResumeError
 from trainer.callbacks.interruption import Interrupted
 from trainer.storage.archive import ArchiveError
 
 DONE, NOT_SO, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done; the message says what was expected and received, in one line."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,13 +13,11 @@ from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
 from checks.training.proof import Proof
 from datasets import FraudData
 from experiments.bugs.bugs import BUGS, EXERCISE
-from experiments.command import DONE, NOT_SO, run_command, signalled
+from experiments.command import DONE, NOT_SO, UsageError, run_command, signalled
 from experiments.fraud.arguments import parse
-from experiments.fraud.data import data_of
-from experiments.fraud.option_types import LIST_BUGS
-from experiments.fraud.parts import check_of, network_of, optimizer_of
+from experiments.fraud.parts import check_of, data_of, network_of, optimizer_of
 from experiments.fraud.resuming import resumed
-from experiments.fraud.settings import Settings, UsageError
+from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.report.main import add_page
 from experiments.runs.curve import curve
 from experiments.runs.folder import RunFolder

@@ -14,8 +14,7 @@ from checks import Verdict, relative_difference
 from checks.measure.layout import Array
 from checks.training.violation import Violation, both_gradients, described, plain
 from checks.training.violation_file import read_violation
-from experiments.command import DONE, NOT_SO, Parser, run_command
-from experiments.fraud.settings import UsageError
+from experiments.command import DONE, NOT_SO, Parser, UsageError, run_command
 from experiments.replay.networks import in_words, named, rebuilt
 from experiments.screen import printable, show, wrapped
 

@@ -16,7 +16,7 @@ import experiments
 import trainer
 from checks.training.violation import Violation, described, path_of, without_module
 from experiments.bugs.bugs import plant
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 from trainer import CompiledNetwork, Network
 from trainer.storage.archive import ArchiveError
 

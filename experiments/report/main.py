@@ -10,8 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from checks import GradientReport
-from experiments.command import DONE, Parser, run_command
-from experiments.fraud.settings import UsageError
+from experiments.command import DONE, Parser, UsageError, run_command
 from experiments.report.page import page
 from experiments.runs.folder import RunFolder
 from experiments.runs.reading import read_run

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 from trainer.callbacks.checkpoint import PATTERN
 from trainer.storage.durable import UNFINISHED, make_folder, replace_file
 from trainer.storage.json_rows import finite, plain

@@ -14,7 +14,7 @@ from checks import GradientReport, Verdict
 from checks.report.plain import restored
 from checks.report.report import Entries
 from experiments.runs.record import COUNTS, Check, Curve, Record
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 from trainer import History
 
 MOST_JSON = 64 << 20  # bytes of one file; a report of thousands of tensors takes one MiB

@@ -13,7 +13,7 @@ from experiments.runs import reading
 from experiments.runs.curve import POINTS, curve
 from experiments.runs.reading import read_run
 from experiments.report.main import main
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 
 Captured = pytest.CaptureFixture[str]
 
