@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from platform import python_version
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,8 @@ from experiments.fraud.parts import check_of, data_of, network_of, optimizer_of
 from experiments.fraud.resuming import resumed
 from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.report.main import add_page
-from experiments.runs.curve import curve
 from experiments.runs.folder import RunFolder
+from experiments.runs.record import Record
 from experiments.runs.results import Results, measured, results
 from experiments.screen import log_lines, one_screen, show
 from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
@@ -67,8 +69,6 @@ def run(settings: Settings) -> int:
     OSError
         If the run's files cannot be written.
     """
-    import sklearn
-
     folder = None
     if settings.out is not None:
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)
@@ -101,9 +101,16 @@ def run(settings: Settings) -> int:
             if folder is not None and settings.resume:
                 snapshot = latest_checkpoint(folder.path, trainer.history_path)
             if folder is not None:
-                versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-                folder.write_json("settings.json", settings.to_dict() | {"versions": versions})
+                folder.write_json("settings.json", kept_settings(settings))
             return _train(settings, data, trainer, check, folder, snapshot)
+
+
+def kept_settings(settings: Settings) -> dict[str, Any]:
+    """Give what `settings.json` holds."""
+    import sklearn
+
+    versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+    return settings.to_dict() | {"versions": versions}
 
 
 def _train(
@@ -126,23 +133,25 @@ def _train(
             raise
         interrupt = error
     seconds = time.perf_counter() - started
-    proof = Proof() if check is None else check.proof
+    proof, report = (Proof(), None) if check is None else (check.proof, check.report)
     in_order = trainer.outcome in ("completed", "stopped")
-    rated = trainer.predict_proba(data.test.inputs) if in_order else None
-    test = None if rated is None else measured(rated, data.test.targets)
+    test = curve = None
+    if in_order:
+        test, curve = measured(trainer.predict_proba(data.test.inputs), data.test.targets)
     found = results(trainer, proof, seconds, test)
-    failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
-    if failed is not None and found.outcome in ("halted", "stopped"):
+    if report is not None and report.verdict is Verdict.FAIL and found.outcome in ("halted", "stopped"):
         title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
-        show(f"\n{one_screen(failed, title)}", sys.stderr)
+        show(f"\n{one_screen(report, title)}", sys.stderr)
     if in_order:
         show(found.in_words(data.test, proof))
     if folder is not None:
-        checked = None if check is None else check.report
-        violation = None if check is None or check.violation is None else check.violation.name
-        _keep(folder, trainer, found, proof, checked, violation)
-        rates = None if test is None or rated is None else curve(rated, data.test.targets)
-        add_page(folder, checked, rates, draw=not settings.no_report)
+        _keep(folder, trainer, found, proof, report, None if check is None else check.violation)
+
+        def record() -> Record:
+            more = {"outcome": found.outcome, "proof": str(proof), "metrics": found, "report": report, "curve": curve}
+            return Record.of(kept_settings(settings), trainer.history, **more)
+
+        add_page(folder, report, curve, None if settings.no_report else record)
         if in_order:
             logger.info("what the run leaves is in %s", folder.path)
     if found.outcome == "failed":
@@ -163,7 +172,7 @@ def _keep(
     found: Results,
     proof: Proof,
     checked: GradientReport | None,
-    violation: str | None,
+    violation: Path | None,
 ) -> None:
     """Write what the run leaves; how it ended comes last, when all the rest is there."""
     folder.write_json("metrics.json", found.to_dict())
@@ -171,8 +180,9 @@ def _keep(
     folder.write_arrays("parameters.npz", trainer.parameters)
     if checked is not None:
         folder.write_json("report.json", checked.to_dict())
-    report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
-    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report, violation=violation)
+    failed = checked is not None and checked.verdict is Verdict.FAIL
+    kept = {"report": "report.json" if failed else None, "violation": None if violation is None else violation.name}
+    folder.end(found.outcome, found.reason, iterations=found.iterations, **kept)
 
 
 def _began(trainer: Trainer) -> bool:

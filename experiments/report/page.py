@@ -106,30 +106,22 @@ def headline(record: Record) -> Headline:
 
 def updates(record: Record) -> int:
     """Give how many updates were done; the one that was halted or interrupted is not among them."""
-    done = (record.metrics or {}).get("iterations")
-    if isinstance(done, int):
-        return done
+    if record.metrics is not None:
+        return record.metrics.iterations
     return int(record.losses[-1, 0]) if record.losses.size else 0
 
 
 def facts(record: Record) -> Iterator[tuple[str, str, str]]:
     """Give name, figure and remark of what was measured."""
-    metrics = record.metrics or {}
-    test = metrics.get("test")
-    if isinstance(test, dict):
+    metrics = record.metrics
+    if metrics is not None and metrics.test is not None:
         guessing = "" if record.curve is None else f"{record.curve.share:.3f} by guessing"
-        for name, key, remark in (
-            ("Average precision", "average_precision", guessing),
-            ("ROC AUC", "roc_auc", "0.500 by guessing"),
-            (f"Recall at {PRECISION:.0%} precision", "recall_at_90_precision", "on the test rows"),
-        ):
-            if isinstance(test.get(key), int | float):
-                yield name, f"{test[key]:.3f}", remark
+        yield "Average precision", f"{metrics.test.average_precision:.3f}", guessing
+        yield "ROC AUC", f"{metrics.test.roc_auc:.3f}", "0.500 by guessing"
+        yield f"Recall at {PRECISION:.0%} precision", f"{metrics.test.recall_at_90_precision:.3f}", "on the test rows"
     if record.losses.size:
         yield "Iterations", f"{updates(record):,}", f"{len(record.epochs)} whole epochs"
-    if isinstance(metrics.get("seconds"), int | float):
-        yield "Training", f"{metrics['seconds']:.2f} s", "checks included"
-    share = metrics.get("checks_share")
+    if metrics is not None:
+        yield "Training", f"{metrics.seconds:.2f} s", "checks included"
     if record.checks:
-        took = f"{share:.0%} of the time" if isinstance(share, int | float) else ""
-        yield "Gradient checks", f"{len(record.checks):,}", took
+        yield "Gradient checks", f"{len(record.checks):,}", f"{metrics.checks_share:.0%} of the time" if metrics else ""

@@ -107,7 +107,7 @@ def test_the_confusion_and_the_cut_are_on_the_page(kept) -> None:
     assert record.curve is not None
     of = record.curve.confusion
     assert f"called fraud from a probability of {record.curve.cut:.4g} on" in shown
-    assert f"fraud {of['true_positives']} {of['false_negatives']} honest {of['false_positives']}" in shown
+    assert f"fraud {of.true_positives} {of.false_negatives} honest {of.false_positives}" in shown
 
 
 @pytest.mark.usefixtures("extra")
@@ -147,6 +147,7 @@ def spoilt(record: Record, text: str) -> Record:
     """Put a text wherever one can come from a file."""
     report = record.report
     assert report is not None
+    assert record.metrics is not None
     tensors = {}
     for number, tensor in enumerate(report.tensors.values()):
         mistake = None if tensor.mistake is None else replace(tensor.mistake, sentence=text)
@@ -155,7 +156,7 @@ def spoilt(record: Record, text: str) -> Record:
         record,
         settings={text: text, "out": text, "hidden": [text, text], "bug": {text: text}, "versions": {text: text}},
         checks=[replace(check, worst=text, cause=text) for check in record.checks],
-        metrics={"outcome": "halted", "seconds": text, "iterations": text, "test": {"roc_auc": text}},
+        metrics=replace(record.metrics, reason=text),
         proof=text,
         report=replace(report, tensors=tensors, notes=(text,), coverage=text, derivative=text),
     )
