@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.command import UsageError
 from trainer.callbacks.checkpoint import PATTERN
@@ -138,9 +137,9 @@ class RunFolder:
         text = json.dumps(finite(plain(data)), indent=2, allow_nan=False) + "\n"
         replace_file(self / name, lambda file: file.write(text.encode()))
 
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write named arrays, for `numpy.load`."""
-        replace_file(self / name, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        replace_file(self / name, lambda file: np.savez(file, **arrays))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Read one JSON file back; None if there is none.
