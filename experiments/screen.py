@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import textwrap
 import warnings
@@ -17,6 +18,12 @@ from checks import GradientReport, Verdict
 WIDTH = 100
 HEIGHT = 40
 TENSORS = 12  # rows of the table kept where a report is too long
+#: What `checks` says of classes and targets, and what it is of payments.
+OF_PAYMENTS = {
+    r"(rows of )?class 0": "legitimate rows",
+    r"(rows of )?class 1": "fraud rows",
+    "with target 1": "with fraud",
+}
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 logger = logging.getLogger(__name__)
@@ -107,9 +114,17 @@ def wrapped(lines: Iterable[str]) -> list[str]:
     return broken
 
 
+def of_payments(said: object) -> str:
+    """Give what `checks` says, as text, in the words of payments."""
+    text = str(said)
+    for pattern, words in OF_PAYMENTS.items():
+        text = re.sub(rf"\b{pattern}\b", words, text)
+    return text
+
+
 def one_screen(report: GradientReport, title: str) -> str:
     """Give a report as at most `HEIGHT` lines: first the tensors that pass go, then what stands last."""
-    lines = [title, *str(report).splitlines()]
+    lines = [title, *of_payments(report).splitlines()]
     if len(lines) > HEIGHT:
         header = next(number for number, line in enumerate(lines) if line.startswith("  tensor"))
         end = header + 1 + len(report.tensors)

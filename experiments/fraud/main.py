@@ -5,13 +5,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import numpy as np
 
-from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
+from checks import GradientCheck, GradientCheckError, Verdict
 from checks.training.proof import Proof
 from datasets import FraudData
 from experiments.bugs.bugs import BUGS, EXERCISE
@@ -23,8 +22,8 @@ from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
-from experiments.runs.results import Results, measured, results
-from experiments.screen import log_lines, one_screen, show
+from experiments.runs.results import Curve, Results, measured, results
+from experiments.screen import log_lines, of_payments, one_screen, show
 from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
@@ -134,8 +133,7 @@ def _train(
         interrupt = error
     seconds = time.perf_counter() - started
     proof, report = (Proof(), None) if check is None else (check.proof, check.report)
-    in_order = trainer.outcome in ("completed", "stopped")
-    test = curve = None
+    in_order, test, curve = trainer.outcome in ("completed", "stopped"), None, None
     if in_order:
         test, curve = measured(trainer.predict_proba(data.test.inputs), data.test.targets)
     found = results(trainer, proof, seconds, test)
@@ -143,15 +141,9 @@ def _train(
         title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
         show(f"\n{one_screen(report, title)}", sys.stderr)
     if in_order:
-        show(found.in_words(data.test, proof))
+        show(found.in_words(data.test, of_payments(proof)))
     if folder is not None:
-        _keep(folder, trainer, found, proof, report, None if check is None else check.violation)
-
-        def record() -> Record:
-            more = {"outcome": found.outcome, "proof": str(proof), "metrics": found, "report": report, "curve": curve}
-            return Record.of(kept_settings(settings), trainer.history, **more)
-
-        add_page(folder, report, curve, None if settings.no_report else record)
+        _keep(folder, settings, trainer, found, check, curve)
         if in_order:
             logger.info("what the run leaves is in %s", folder.path)
     if found.outcome == "failed":
@@ -168,21 +160,31 @@ def _train(
 
 def _keep(
     folder: RunFolder,
+    settings: Settings,
     trainer: Trainer,
     found: Results,
-    proof: Proof,
-    checked: GradientReport | None,
-    violation: Path | None,
+    check: GradientCheck | None,
+    curve: Curve | None,
 ) -> None:
-    """Write what the run leaves; how it ended comes last, when all the rest is there."""
+    """Write what the run leaves, then how it ended, and last the page, without which the run is whole."""
+    proof, report, violation = Proof(), None, None
+    if check is not None:
+        proof, report, violation = check.proof, check.report, check.violation
+    paragraph = of_payments(proof)
     folder.write_json("metrics.json", found.to_dict())
-    folder.write_json("proof.json", proof.to_dict())
+    folder.write_json("proof.json", proof.to_dict() | {"paragraph": paragraph})
     folder.write_arrays("parameters.npz", trainer.parameters)
-    if checked is not None:
-        folder.write_json("report.json", checked.to_dict())
-    failed = checked is not None and checked.verdict is Verdict.FAIL
+    if report is not None:
+        folder.write_json("report.json", report.to_dict())
+    failed = report is not None and report.verdict is Verdict.FAIL
     kept = {"report": "report.json" if failed else None, "violation": None if violation is None else violation.name}
     folder.end(found.outcome, found.reason, iterations=found.iterations, **kept)
+
+    def record() -> Record:
+        rest = {"outcome": found.outcome, "metrics": found, "proof": paragraph, "report": report, "curve": curve}
+        return Record.of(kept_settings(settings), trainer.history, **rest)
+
+    add_page(folder, report, curve, None if settings.no_report else record)
 
 
 def _began(trainer: Trainer) -> bool:

@@ -9,6 +9,7 @@ from checks import Verdict
 from experiments.report import pictures
 from experiments.runs.record import Record
 from experiments.runs.results import PRECISION
+from experiments.screen import of_payments
 
 TEMPLATES = Path(__file__).parent / "templates"
 TENSORS = 400  # rows of the table; report.json has all
@@ -57,7 +58,7 @@ def page(record: Record) -> str:
     report = record.report
     failed = report is not None and report.verdict is Verdict.FAIL
     shown = list(report.tensors.values())[:TENSORS] if report is not None else []
-    text = str(report) if failed else ""
+    text = of_payments(report) if failed else ""
     html: str = environment.get_template("report.html.j2").render(
         record=record,
         headline=headline(record),

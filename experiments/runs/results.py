@@ -79,7 +79,7 @@ class Results:
         """Give them as plain data for JSON."""
         return asdict(self) | {"checks_share": self.checks_share}
 
-    def in_words(self, rows: Split, proof: Proof) -> str:
+    def in_words(self, rows: Split, proof: str) -> str:
         """Give them as text of at most 100 columns: of the test rows, of the training, and the proof last."""
         lines = []
         if self.checks_failed:
@@ -100,7 +100,7 @@ class Results:
             plural = "check" if self.checks == 1 else "checks"
             took = f"took {self.checks_seconds:.2f} s of it, {self.checks_share:.0%}"
             lines.append(f"  {self.checks} gradient {plural} {took}")
-        paragraph = textwrap.fill(str(proof), WIDTH, initial_indent="  ", subsequent_indent="  ")
+        paragraph = textwrap.fill(proof, WIDTH, initial_indent="  ", subsequent_indent="  ")
         return "\n".join([*wrapped(lines), "Proof:", paragraph])
 
 
