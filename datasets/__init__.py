@@ -2,7 +2,8 @@
 
 # scikit-learn, which takes a second to import, is imported by the functions that need it.
 
-from datasets.fraud import FraudData, Split, make_fraud
+from datasets.data import FraudData, Split
+from datasets.fraud import make_fraud
 from datasets.openml import fetch_table
 from datasets.preparing.prepare import prepare
 from datasets.tables.read import read_table

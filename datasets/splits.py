@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.data import Array
+
 TRAIN_SHARE = 0.6  # of the rows; validation and test halve the rest
 ROWS_PER_CLASS = 5  # the fewest of which a 60/20/20 split gives every part one
 PARTS = ("train", "validation", "test")
 
 Rows = NDArray[np.intp]
-Array = NDArray[np.float64]
 
 
 def at_random(targets: Array, seed: int) -> tuple[Rows, Rows, Rows]:

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from datasets.data import Array
 from datasets.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ MEANT = ({"0", "1"}, {"false", "true"})  # pairs of labels that say themselves w
 FRAUD = {"1", "true"}
 
 
-def labels_of(column: "pandas.Series") -> tuple[NDArray[np.float64], str]:
+def labels_of(column: "pandas.Series") -> tuple[Array, str]:
     """Tell frauds from honest rows.
 
     Of 0 and 1 it is 1 that counts as fraud, of False and True it is True, and of two other values the rarer one.

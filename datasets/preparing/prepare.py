@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.fraud import FraudData, Split
+from datasets.data import FraudData, Split
 from datasets.preparing.features import Features
 from datasets.preparing.labels import labels_of
 from datasets.splits import PARTS, Rows, at_random, by_time

@@ -12,7 +12,7 @@ from checks.measure.layout import Array, Layout
 from checks.measure.objective import Objective
 from checks.measure.slopes import STEP, central_sweep
 from checks.training.probe import Probe, Sampler
-from datasets.fraud import Split
+from datasets import Split
 from experiments.bugs.bugs import BUGS, plant
 from experiments.peers import FlatProbe, available
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own
