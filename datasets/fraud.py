@@ -4,6 +4,8 @@ It looks like the anonymised card tables that banks publish: numbered columns wi
 far fewer frauds than honest payments. Nothing in it was ever a real payment.
 """
 
+import math
+
 import numpy as np
 
 from datasets.data import Array, FraudData, Split
@@ -94,16 +96,15 @@ def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple
     return raw[kept], labels[kept].astype(np.float64)
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def _refuse_bad_arguments(n_samples: int, n_features: int, fraud_rate: float, seed: int) -> None:
-    for name, value, lowest in (("n_samples", n_samples, 1), ("n_features", n_features, 2)):
-        if not _is_integer(value) or value < lowest:
-            raise ValueError(f"Invalid `{name}`. Expected an integer of at least {lowest}. Received: {name}={value!r}")
-    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"Invalid `seed`. Expected an integer from 0 to {MAX_SEED}. Received: seed={seed!r}")
+    for name, value, least, most in (
+        ("n_samples", n_samples, 1, math.inf),
+        ("n_features", n_features, 2, math.inf),
+        ("seed", seed, 0, MAX_SEED),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+            within = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise ValueError(f"Invalid `{name}`. Expected an integer {within}. Received: {name}={value!r}")
     is_number = isinstance(fraud_rate, int | float | np.integer | np.floating)
     if not is_number or not 0 < fraud_rate < 1:  # NaN and True fail the comparison
         raise ValueError(

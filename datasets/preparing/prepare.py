@@ -132,7 +132,7 @@ def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[li
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    numbers, texts = features.numbers, features.texts
+    numbers, texts = features.numbers, list(features.n_texts)
     transformer = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
