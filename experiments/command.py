@@ -28,26 +28,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(
-    prog: str,
-    body: Callable[[], int],
-    *,
-    memory: str,
-    disk: str,
-    interrupted: str = "Interrupted.",
+    prog: str, body: Callable[[], int], *, memory: str, disk: str, interrupted: str = "Interrupted."
 ) -> int:
-    """Run what a command does, and return its exit code.
-
-    Parameters
-    ----------
-    prog : str
-        What was typed, for the line of an error.
-    body : callable
-        Returns the exit code.
-    memory, disk : str
-        What was wrong and what was expected where the memory, or a file, cannot be had.
-    interrupted : str
-        What to say where a signal ends it.
-    """
+    """Run what a command does, and give its exit code; where memory or a file cannot be had, say what was expected."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
     try:

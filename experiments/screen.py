@@ -58,18 +58,9 @@ class Lasting:
 
 @contextmanager
 def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterator[None]:
-    """Show log lines on the standard error stream, above a progress bar if there is one.
+    """Show log lines (if quiet, only warnings and errors) above a progress bar, and write every line to a file as well.
 
     A terminal that goes away, or a full disk, costs lines and nothing else.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show warnings and errors only.
-    file : path or None
-        Where every line goes as well.
-    go_on : bool, default=False
-        Whether that file is gone on with, and not replaced.
     """
     root, stream = logging.getLogger(), None
     before = root.level
@@ -142,10 +133,7 @@ def printable(text: str) -> str:
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print to the standard output, or to another stream.
-
-    A reader that has gone away (``| head``), a terminal or a disk that takes no more is no error.
-    """
+    """Print to the standard output, or to another stream; one that takes no more (``| head``, a disk) is no error."""
     stream = sys.stdout if stream is None else stream
     try:
         print(text, file=stream, flush=True)

@@ -33,13 +33,7 @@ logger = logging.getLogger("experiments.fraud")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the main job and return its exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Run the main job and return its exit code; ``--help`` says what each means."""
 
     def body() -> int:
         settings = parse(sys.argv[1:] if argv is None else argv)
@@ -59,14 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings) -> int:
     """Train, check and report; return the exit code.
 
-    Raises
-    ------
-    UsageError
-        If the settings cannot be followed; then nothing was trained or written.
-    ArchiveError, ResumeError
-        If an earlier run cannot go on; its checkpoints and its history are left as they were.
-    OSError
-        If the run's files cannot be written.
+    A `UsageError` says that the settings cannot be followed: then nothing was trained or written. An `ArchiveError` or
+    a `ResumeError`, that an earlier run cannot go on: its checkpoints and its history are left as they were.
     """
     folder = None
     if settings.out is not None:

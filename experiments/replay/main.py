@@ -54,13 +54,7 @@ exit codes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show a violation, check it again, and return the exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Show a violation, check it again, and return the exit code; ``--help`` says what each means."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = Parser("python -m experiments.replay", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
     parser.add_argument("file", metavar="FILE", type=Path, help="violation-NNNNNN.npz")

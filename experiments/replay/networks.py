@@ -29,18 +29,9 @@ NOT_THE_USERS = tuple(
 
 
 def rebuilt(violation: Violation) -> tuple[Network | None, str]:
-    """Build the network of a violation again, if it is one of `trainer` with the library's parts or a known bug.
+    """Build the network of a violation again, if it is of `trainer`'s parts or a known bug, and say what, or why not.
 
-    Returns
-    -------
-    Network or None
-    str
-        What it is, or why there is none.
-
-    Raises
-    ------
-    ArchiveError
-        If the record contradicts itself.
+    A record that contradicts itself is an `ArchiveError`.
     """
     recorded, settings = violation.network, violation.settings
     kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(without_module(recorded["class"]))
@@ -79,20 +70,9 @@ def _parts(network: Mapping[str, Any]) -> list[str]:
 
 
 def named(path: str, violation: Violation) -> Any:
-    """Find the network that the user names.
+    """Find the network that the user names: ``module:name``, looked for in the current folder first.
 
-    Parameters
-    ----------
-    path : str
-        ``module:name``: a network, or a class or function that makes one. The module is looked for in the current
-        folder first.
-    violation : Violation
-        A class or function gets those of the recorded network's arguments that it takes.
-
-    Raises
-    ------
-    UsageError
-        If there is none, or the user's code raises.
+    A class or function is called with those of the recorded network's arguments that it takes.
     """
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *name.split(".")]):

@@ -76,13 +76,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the page of a run folder and return the exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Make the page of a run folder and return the exit code; ``--help`` says what each means."""
     parser = Parser(
         prog="python -m experiments.report",
         description=DESCRIPTION,

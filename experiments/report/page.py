@@ -26,17 +26,9 @@ class Headline:
 
 
 def page(record: Record) -> str:
-    """Give the page.
+    """Give the page, of nothing but the record; whatever text is in it is escaped.
 
-    Parameters
-    ----------
-    record : Record
-        What a run folder holds. The page depends on nothing else; whatever text is in it is escaped.
-
-    Raises
-    ------
-    ImportError
-        If jinja2 or matplotlib is missing, which come with the extra ``report``.
+    An ImportError says that jinja2 or matplotlib is missing, which come with the extra ``report``.
     """
     try:
         import matplotlib as mpl

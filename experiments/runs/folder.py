@@ -25,23 +25,10 @@ BALLAST = 2**14  # bytes that the lock file takes up meanwhile: room for the las
 class RunFolder:
     """A folder for the files of one run. Asking for it creates nothing; entering it as a context does.
 
-    Parameters
-    ----------
-    path : path
-        A folder, or where one can be made; its parents are made too.
-    overwrite, resume : bool, default=False
-        Whether an earlier run there may go, or is to go on.
-
-    Raises
-    ------
-    UsageError
-        If nothing can be written there, an earlier run would be lost, or another run is at work there.
-
-    Notes
-    -----
-    ``run.json`` says how the run ended; while it is at work, and after it was killed outright, ``"running"``, with its
-    process id. Whether it is at work a lock on the file ``lock`` tells, which the system lifts when a process
-    ends in whichever way.
+    A `UsageError` says that nothing can be written there, that an earlier run would be lost (unless it may go, or is to
+    go on), or that another run is at work there. ``run.json`` says how the run ended; while it is at work, and after it
+    was killed outright, ``"running"``, with its process id. Whether it is at work a lock on the file ``lock`` tells,
+    which the system lifts when a process ends in whichever way.
     """
 
     history = "history.jsonl"
@@ -75,13 +62,7 @@ class RunFolder:
         return self.path / name
 
     def __enter__(self) -> Self:
-        """Make the folder, lock it, and take away what an earlier run left, unless that is to go on.
-
-        Raises
-        ------
-        UsageError
-            If that cannot be done.
-        """
+        """Make the folder, lock it, and take away what an earlier run left, unless that is to go on."""
         try:
             make_folder(self.path)
             self._handle = self._locked()
@@ -112,13 +93,7 @@ class RunFolder:
         self._release()
 
     def end(self, outcome: str, reason: str | None, **more: Any) -> None:
-        """Say in ``run.json`` how the run ended.
-
-        Raises
-        ------
-        OSError
-            If that cannot be written.
-        """
+        """Say in ``run.json`` how the run ended."""
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._state |= {"outcome": outcome, "reason": reason, "ended": ended} | more
         if self._handle is not None:
@@ -142,13 +117,7 @@ class RunFolder:
         replace_file(self / name, lambda file: np.savez(file, **arrays))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Read one JSON file back; None if there is none.
-
-        Raises
-        ------
-        UsageError
-            If it holds something else.
-        """
+        """Read one JSON file back, None if there is none; a `UsageError` if it holds something else."""
         try:
             with (self / name).open("rb") as file:
                 data = json.loads(file.read(LARGEST))
