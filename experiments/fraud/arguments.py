@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib.util import find_spec
@@ -62,39 +62,35 @@ def parse(argv: Sequence[str]) -> Settings:
     if options["checkpoint_every"] is None:
         options["checkpoint_every"] = CHECKPOINT_EVERY if options["out"] else 0
     settings = Settings(**options, argv=list(argv))
-    _refuse_two_tables(settings, argv)
-    if settings.compiled and settings.activation != "relu":
-        raise UsageError(f"--compiled knows ReLU only. Expected --activation relu. Received {settings.activation}.")
-    if settings.compiled and not find_spec("numba"):
-        raise UsageError("--compiled needs numba. Expected `pip install -e '.[fast]'`. Received no numba.")
-    if settings.bug_after and not settings.bug:
-        raise UsageError(
-            f"--bug-after has no mistake to delay. Expected --bug NAME too. Received {settings.bug_after}."
-        )
-    if settings.check_dropout == "frozen" and not settings.dropout:
-        raise UsageError("--check-dropout frozen has no mask to replay. Expected --dropout above 0. Received 0.")
-    for name, purpose in (("overwrite", "replace"), ("resume", "go on with"), ("checkpoint_every", "write to")):
-        if getattr(settings, name) and settings.out is None:
-            raise UsageError(f"{spelled(name)} has nothing to {purpose}. Expected --out DIR too. Received none.")
-    if settings.overwrite and settings.resume:
-        raise UsageError("--overwrite and --resume exclude each other. Expected one of them. Received both.")
+    for problem in _contradictions(settings, {word.partition("=")[0] for word in argv}):
+        raise UsageError(problem)
     return settings
 
 
-def _refuse_two_tables(settings: Settings, argv: Sequence[str]) -> None:
+def _contradictions(settings: Settings, typed: set[str]) -> Iterator[str]:
     if settings.data is None:
         for name in ("target", "split_by"):
             if (value := getattr(settings, name)) is not None:
-                raise UsageError(
-                    f"{spelled(name)} has no table to name a column of. Expected --data FILE too. Received {value!r}."
-                )
-        return
-    if settings.target is None:
-        raise UsageError("--data needs to know the labels. Expected --target COLUMN too. Received none.")
-    given = {word.partition("=")[0] for word in argv}
-    for option in map(spelled, OF_SYNTHETIC):
-        if option in given:
-            raise UsageError(f"{option} is of the synthetic table. Expected no such option with --data. Received both.")
+                option = spelled(name)
+                yield f"{option} has no table to name a column of. Expected --data FILE too. Received {value!r}."
+    elif settings.target is None:
+        yield "--data needs to know the labels. Expected --target COLUMN too. Received none."
+    else:
+        for option in filter(typed.__contains__, map(spelled, OF_SYNTHETIC)):
+            yield f"{option} is of the synthetic table. Expected no such option with --data. Received both."
+    if settings.compiled and settings.activation != "relu":
+        yield f"--compiled knows ReLU only. Expected --activation relu. Received {settings.activation}."
+    if settings.compiled and not find_spec("numba"):
+        yield "--compiled needs numba. Expected `pip install -e '.[fast]'`. Received no numba."
+    if settings.bug_after and not settings.bug:
+        yield f"--bug-after has no mistake to delay. Expected --bug NAME too. Received {settings.bug_after}."
+    if settings.check_dropout == "frozen" and not settings.dropout:
+        yield "--check-dropout frozen has no mask to replay. Expected --dropout above 0. Received 0."
+    for name, purpose in (("overwrite", "replace"), ("resume", "go on with"), ("checkpoint_every", "write to")):
+        if getattr(settings, name) and settings.out is None:
+            yield f"{spelled(name)} has nothing to {purpose}. Expected --out DIR too. Received none."
+    if settings.overwrite and settings.resume:
+        yield "--overwrite and --resume exclude each other. Expected one of them. Received both."
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,9 +22,7 @@ from trainer.storage.archive import ArchiveError
 
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
 NOT_THE_USERS = tuple(
-    str(Path(file).parent)
-    for file in (checks.__file__, experiments.__file__, trainer.__file__, np.__file__, importlib.__file__)
-    if file is not None
+    str(Path(module.__file__).parent) for module in (checks, experiments, trainer, np, importlib) if module.__file__
 )
 
 
@@ -121,11 +119,8 @@ def is_network(value: Any) -> bool:
 def in_words(error: BaseException) -> str:
     """Say what somebody's code raised, and where."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    lines = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*NOT_THE_USERS, "<"))
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
     if not lines or isinstance(error, SyntaxError):  # whose text says where
         return text
     return f"{text} ({lines[-1].filename}, line {lines[-1].lineno})"

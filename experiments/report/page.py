@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from checks import Verdict
 from experiments.report import pictures
@@ -46,6 +45,7 @@ def page(record: Record) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    versions = record.settings.get("versions")
     environment.filters["svg"] = Markup  # what `pictures` made: matplotlib escapes the text in it
     report = record.report
     failed = report is not None and report.verdict is Verdict.FAIL
@@ -56,7 +56,7 @@ def page(record: Record) -> str:
         headline=headline(record),
         facts=list(facts(record)),
         settings=[(name, value) for name, value in record.settings.items() if name != "versions"],
-        versions=_versions(record) | {"matplotlib": mpl.__version__},
+        versions=(versions if isinstance(versions, dict) else {}) | {"matplotlib": mpl.__version__},
         losses=pictures.losses(record),
         differences=pictures.differences(record),
         heat_map=pictures.heat_map(record),
@@ -69,11 +69,6 @@ def page(record: Record) -> str:
         precision=PRECISION,
     )
     return html
-
-
-def _versions(record: Record) -> dict[str, Any]:
-    versions = record.settings.get("versions")
-    return dict(versions) if isinstance(versions, dict) else {}
 
 
 def headline(record: Record) -> Headline:

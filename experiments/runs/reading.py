@@ -1,11 +1,9 @@
 """Reading a run folder back, with care: for other people's folders, and for runs that were cut short."""
 
-import json
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +11,14 @@ from checks import GradientReport
 from checks.report.plain import restored
 from checks.report.report import Entries
 from experiments.command import UsageError
+from experiments.runs.folder import MOST_JSON, json_object, read_file
 from experiments.runs.record import Record
 from experiments.runs.results import Curve, Results
 from trainer import History
 from trainer.storage.codec import from_plain
 
-T = TypeVar("T")
-
-MOST_JSON = 64 << 20  # bytes of one file; a report of thousands of tensors takes one MiB
 MOST_HISTORY = 512 << 20  # bytes, some five million iterations
 MOST_ARRAYS = 512 << 20  # bytes, unpacked: both gradients of thirty million parameters
-BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError, MemoryError)
 LARGEST = 1 << 40  # of a side of a tensor
 ENDS = ("completed", "stopped", "halted", "interrupted", "failed")
 
@@ -33,52 +28,26 @@ def read_run(path: Path | str) -> Record:
     folder = Path(path)
     if not folder.is_dir():
         raise UsageError(f"no such folder. Expected what a run left with --out DIR. Received {path}")
-    settings = _read(folder / "settings.json", MOST_JSON, _object)
+    settings = read_file(folder / "settings.json", MOST_JSON, json_object)
     if settings is None or not (folder / "history.jsonl").is_file():
         raise UsageError(f"this folder holds no run. Expected settings.json and history.jsonl. Received {path}")
-    metrics = _read(folder / "metrics.json", MOST_JSON, lambda path: from_plain(Results, _object(path), "metrics"))
-    proof = _read(folder / "proof.json", MOST_JSON, _object)
-    state = _read(folder / "run.json", MOST_JSON, _object)
+    metrics = read_file(folder / "metrics.json", MOST_JSON, lambda path: from_plain(Results, json_object(path), "metrics"))
+    proof = read_file(folder / "proof.json", MOST_JSON, json_object)
+    state = read_file(folder / "run.json", MOST_JSON, json_object)
     # metrics.json may be that of a part before, if the run was resumed and killed
     outcome = state.get("outcome") if state is not None else None if metrics is None else metrics.outcome
-    entries = _read(folder / "check.npz", MOST_ARRAYS, _entries) or {}
+    entries = read_file(folder / "check.npz", MOST_ARRAYS, _entries) or {}
     rest = {
         "outcome": outcome if outcome in ENDS else "unfinished",
         "metrics": metrics,
         "proof": None if proof is None else str(proof.get("paragraph", "")),
-        "report": _read(folder / "report.json", MOST_JSON, lambda path: _report(_object(path), entries)),
-        "curve": _read(folder / "curve.json", MOST_JSON, _curve),
+        "report": read_file(folder / "report.json", MOST_JSON, lambda path: _report(json_object(path), entries)),
+        "curve": read_file(folder / "curve.json", MOST_JSON, _curve),
     }
-    record = _read(
+    record = read_file(
         folder / "history.jsonl", MOST_HISTORY, lambda path: Record.of(settings, History.read(path), **rest)
     )
     return record or Record.of(settings, (), **rest)
-
-
-def _read(path: Path, most: int, read: Callable[[Path], T]) -> T | None:
-    """Read a file, None if there is none; refuse it where it is too large or not what it should be."""
-    try:
-        if not path.is_file():
-            return None
-        if path.stat().st_size > most:
-            raise UsageError(f"a file is too large. Expected at most {most >> 20} MiB. Received {path}")
-        return read(path)
-    except UsageError:
-        raise
-    except OSError as error:
-        raise UsageError(f"a file cannot be read. Expected permission to. Received {path}: {error.strerror}") from error
-    except (*BROKEN, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UsageError(
-            f"a file is broken. Expected what a run of this version wrote. Received {path}: {reason}"
-        ) from error
-
-
-def _object(path: Path) -> dict[str, Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict):
-        raise TypeError(f"not an object but {type(data).__name__}")
-    return data
 
 
 def _entries(path: Path) -> dict[str, Entries]:
@@ -114,7 +83,7 @@ def _report(data: Mapping[str, Any], entries: Mapping[str, Entries]) -> Gradient
 
 
 def _curve(path: Path) -> Curve:
-    curve: Curve = from_plain(Curve, _object(path), "curve")
+    curve: Curve = from_plain(Curve, json_object(path), "curve")
     if len(curve.recall) != len(curve.precision):
         raise ValueError(f"recall has {len(curve.recall)} points, precision {len(curve.precision)}")
     return curve
