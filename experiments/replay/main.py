@@ -16,9 +16,11 @@ from checks.training.violation import Violation, both_gradients, described, plai
 from checks.training.violation_file import read_violation
 from experiments.command import DONE, NOT_SO, Parser, UsageError, run_command
 from experiments.replay.networks import in_words, named, rebuilt
-from experiments.screen import printable, show, wrapped
+from experiments.screen import of_payments, printable, show, wrapped
 
 IDENTICAL = "identical"
+#: Terms as version 0.1 named them, and as they are named now.
+RENAMED = {"legitimate rows": "class 0", "fraud rows": "class 1"}
 SAME_LOSS = 1e-9  # relative; another library changes the last of 16 digits
 
 DESCRIPTION = """\
@@ -96,7 +98,7 @@ def _made(network: dict[str, Any]) -> str:
 def _again(violation: Violation, heading: str) -> int:
     """Show the recorded report, and check the recorded network again."""
     network, how = rebuilt(violation)
-    _say(f"{heading}\n\n{violation.text}\n")
+    _say(f"{heading}\n\n{_words(violation, violation.text)}\n")
     if network is None:
         _tell(f"Not checked again: {how}.", "To check it, or a corrected one, on this case: --against module:Network")
         return DONE
@@ -136,7 +138,7 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     was = f"{_conclusion(then)}, difference {then['difference']:.3e}"
     _say(heading)
     _tell(f"  then: {was}", f"  against: {made}")
-    _say(f"\n{report}\n")
+    _say(f"\n{_words(violation, report)}\n")
     if abs(loss - violation.loss) > SAME_LOSS * abs(violation.loss):
         _tell(f"Note: its loss there is {loss:.10g}, and was {violation.loss:.10g}: it is another function.")
     after = _judged(now)
@@ -147,9 +149,10 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     wrong |= {part: verdict for part, verdict in after.items() if verdict == Verdict.FAIL}
     case = f"on the case that failed at iteration {violation.iteration}, difference {report.difference:.3e}"
     if wrong:
-        _tell(f"NOT right {case}: {', '.join(f'{verdict} in {part}' for part, verdict in wrong.items())}.")
+        parts = ", ".join(f"{verdict} in {part}" for part, verdict in wrong.items())
+        _tell(f"NOT right {case}: {_words(violation, parts)}.")
         return NOT_SO
-    _tell(f"Right {case}: PASS in {', '.join(failed)}.")
+    _tell(f"Right {case}: PASS in {_words(violation, ', '.join(failed))}.")
     return DONE
 
 
@@ -171,9 +174,18 @@ def _guarded() -> Iterator[None]:
 def _judged(report: dict[str, Any]) -> dict[str, str]:
     """Give the verdict on every tensor, and on every tensor of every term."""
     judged = {name: str(tensor["verdict"]) for name, tensor in report["tensors"].items()}
-    for term, own in report.get("terms", {}).items():
+    for term, own in _terms(report).items():
         judged |= {f"{name} of term {term!r}": str(tensor["verdict"]) for name, tensor in own["tensors"].items()}
     return judged
+
+
+def _terms(report: dict[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(name, name): own for name, own in report.get("terms", {}).items()}
+
+
+def _words(violation: Violation, said: object) -> str:
+    """Give what is said of the case in the words in which the main job, if it was that, has shown it."""
+    return of_payments(said) if "fraud_rate" in violation.settings else str(said)
 
 
 def _conclusion(report: dict[str, Any]) -> str:
@@ -192,7 +204,7 @@ def _compared(then: Array, now: Array) -> str:
 
 def _but_for_time(report: dict[str, Any]) -> str:
     """Give everything in a report but how long it took; as text, in which NaN equals NaN."""
-    rest = report | {"seconds": None, "terms": {k: v | {"seconds": None} for k, v in report.get("terms", {}).items()}}
+    rest = report | {"seconds": None, "terms": {name: own | {"seconds": None} for name, own in _terms(report).items()}}
     return json.dumps(rest, sort_keys=True)
 
 
