@@ -7,10 +7,7 @@ from pathlib import Path
 SHARE = 0.5  # of the free memory that a table may take; the training and everybody else have the rest
 UNKNOWN = 2 * 2**30  # bytes taken as free where no system tells, as on macOS
 GROUP = Path("/sys/fs/cgroup")  # where Linux keeps a container's limit: version 2, then version 1
-GROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
+GROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
 def memory_for_tables() -> int:

@@ -9,15 +9,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args, get_origin
 
 from experiments.command import Parser, UsageError
-from experiments.fraud.settings import (
-    CHECKPOINT_EVERY,
-    OF_SYNTHETIC,
-    OPTIONS,
-    RATES,
-    Settings,
-    reader,
-    spelled,
-)
+from experiments.fraud.settings import CHECKPOINT_EVERY, OF_SYNTHETIC, OPTIONS, RATES, Settings, reader, spelled
 
 DESCRIPTION = """\
 Train a network that finds fraud among card payments, and check its back-propagation every K

@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings) -> int:
     """Train, check and report; return the exit code.
 
-    A `UsageError` says that the settings cannot be followed: then nothing was trained or written. An `ArchiveError` or
-    a `ResumeError`, that an earlier run cannot go on: its checkpoints and its history are left as they were.
+    Settings that cannot be followed are refused before anything is trained or written, and an earlier run that cannot
+    go on is left as it was.
     """
     folder = None
     if settings.out is not None:
@@ -85,9 +85,9 @@ def run(settings: Settings) -> int:
         log = None if folder is None else folder / folder.log
         with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
             snapshot = None
-            if folder is not None and settings.resume:
-                snapshot = latest_checkpoint(folder.path, trainer.history_path)
             if folder is not None:
+                if settings.resume:
+                    snapshot = latest_checkpoint(folder.path, trainer.history_path)
                 folder.write_json("settings.json", kept_settings(settings))
             return _train(settings, data, trainer, check, folder, snapshot)
 

@@ -10,10 +10,7 @@ from experiments.runs.folder import RunFolder
 
 
 def resumed(settings: Settings) -> Settings:
-    """Complete the settings of a run that is to go on by those that its folder has recorded, if it holds a run yet.
-
-    Of the settings given, only the words typed count; a `UsageError` refuses one that contradicts the record.
-    """
+    """Complete the words of a run that is to go on by those its folder has recorded, which none may contradict."""
     recorded = RunFolder(str(settings.out), resume=True).read_json("settings.json")
     if recorded is None:
         return settings

@@ -109,8 +109,7 @@ class Settings:
     )
     target: str | None = _own("column of two values: 1, True, or else the rarer one is fraud", metavar="COLUMN")
     split_by: str | None = _own(
-        "train on the oldest 60 %, test on the newest 20 %, and leave this column out of the features",
-        metavar="COLUMN",
+        "train on the oldest 60 %, test on the newest 20 %, and leave this column out of the features", metavar="COLUMN"
     )
     seed: int = _synthetic("of the table or its split, the training and the check", integer(0, MAX_SEED), 0)
     hidden: list[int] = _network(  # noqa: RUF009 - what it makes is a field

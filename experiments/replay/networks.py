@@ -27,10 +27,7 @@ NOT_THE_USERS = tuple(
 
 
 def rebuilt(violation: Violation) -> tuple[Network | None, str]:
-    """Build the network of a violation again, if it is of `trainer`'s parts or a known bug, and say what, or why not.
-
-    A record that contradicts itself is an `ArchiveError`.
-    """
+    """Build the network of a violation again, if it is of `trainer`'s parts or a known bug; say what, or why not."""
     recorded, settings = violation.network, violation.settings
     kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(without_module(recorded["class"]))
     if kind is None:
@@ -68,14 +65,11 @@ def _parts(network: Mapping[str, Any]) -> list[str]:
 
 
 def named(path: str, violation: Violation) -> Any:
-    """Find the network that the user names: ``module:name``, looked for in the current folder first.
-
-    A class or function is called with those of the recorded network's arguments that it takes.
-    """
+    """Find the network that the user names; a class or function gets those of the recorded arguments that it takes."""
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *name.split(".")]):
         raise UsageError(f"--against names no network. Expected module:Network. Received {path!r}")
-    here = str(Path.cwd())
+    here = str(Path.cwd())  # where a module is looked for first
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()

@@ -45,7 +45,7 @@ logger = logging.getLogger("experiments.report")
 def add_page(
     folder: RunFolder, report: GradientReport | None, curve: Curve | None, record: Callable[[], Record] | None
 ) -> None:
-    """Add a page to what a run has kept, and what it can be drawn from again; without a record, only the latter.
+    """Add a page to what a run has kept, and what it is drawn from again; without a record, only the latter.
 
     Where the page cannot be made, a line says so, for the run counts more.
     """

@@ -25,10 +25,7 @@ class Headline:
 
 
 def page(record: Record) -> str:
-    """Give the page, of nothing but the record; whatever text is in it is escaped.
-
-    An ImportError says that jinja2 or matplotlib is missing, which come with the extra ``report``.
-    """
+    """Give the page, of nothing but the record, its text escaped; an ImportError if the extra ``report`` is missing."""
     try:
         import matplotlib as mpl
         from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -37,8 +37,7 @@ STYLE = {
 def svg(draw: Callable[[Any, float], object], prefix: str, width: float, height: float) -> str:
     """Draw into a figure and give it as one SVG element, to stand in a page of HTML or alone; sizes are in points.
 
-    `draw` takes the figure and its width, and may change its height. Every id begins with `prefix`, so that several
-    pictures can share a page.
+    Every id in it begins with the prefix, so that several pictures can share a page.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -30,10 +30,8 @@ BALLAST = 2**14  # bytes that the lock file takes up meanwhile: room for the las
 class RunFolder:
     """A folder for the files of one run. Asking for it creates nothing; entering it as a context does.
 
-    A `UsageError` says that nothing can be written there, that an earlier run would be lost (unless it may go, or is to
-    go on), or that another run is at work there. ``run.json`` says how the run ended; while it is at work, and after it
-    was killed outright, ``"running"``, with its process id. Whether it is at work a lock on the file ``lock`` tells,
-    which the system lifts when a process ends in whichever way.
+    ``run.json`` says how the run ended; while it is at work, and after it was killed outright, ``"running"``. Which of
+    both, the lock on the file ``lock`` tells: the system lifts it when a process ends in whichever way.
     """
 
     history = "history.jsonl"

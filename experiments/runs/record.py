@@ -36,20 +36,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run left behind; None or empty where it was cut short.
+    """What a run left behind; None or empty where it was cut short."""
 
-    The settings have ``"versions"`` too. `losses` are (iteration, loss) of every update, and `epochs` (iteration, loss
-    over the epoch, validation loss or NaN). `report` is the last check, which after a halt is the failing one.
-    """
-
-    settings: Mapping[str, Any]
-    losses: Array
-    epochs: Array
+    settings: Mapping[str, Any]  # and "versions"
+    losses: Array  # iteration and loss of every update
+    epochs: Array  # iteration, loss over the epoch, and validation loss or NaN
     checks: list[Check] = field(default_factory=list)
     outcome: str = "unfinished"
     metrics: Results | None = None
     proof: str | None = None
-    report: GradientReport | None = None
+    report: GradientReport | None = None  # of the last check, which after a halt is the failing one
     curve: Curve | None = None
 
     @classmethod

@@ -36,15 +36,12 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Curve:
-    """What `curve.json` holds: recall and precision at every cut, the strictest last, and one cut that is chosen.
-
-    `share` is that of fraud, the precision of guessing; `cut` the probability from which on a payment is called fraud.
-    """
+    """What `curve.json` holds: recall and precision at every cut, the strictest last, and one cut that is chosen."""
 
     recall: list[float]
     precision: list[float]
-    share: float
-    cut: float
+    share: float  # of fraud: the precision of guessing
+    cut: float  # the probability from which on a payment is called fraud
     cut_recall: float
     cut_precision: float
     confusion: Confusion
@@ -52,23 +49,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Results:
-    """What `metrics.json` holds.
+    """What `metrics.json` holds."""
 
-    `outcome` is ``"completed"``, ``"stopped"``, ``"halted"``, ``"interrupted"`` or ``"failed"``, and `reason` says why
-    unless it is the first. The last of the epochs may be done in part. `seconds` are those of the training, checks
-    included, since it was begun or resumed; `checks_seconds` of all checks. `test` is there after an end in good order.
-    """
-
-    outcome: str
-    reason: str | None
+    outcome: str  # "completed", "stopped", "halted", "interrupted" or "failed"
+    reason: str | None  # why, unless it completed
     iterations: int
-    epochs: int
-    seconds: float
-    checks_seconds: float
+    epochs: int  # the last one perhaps in part
+    seconds: float  # of the training, checks included, since it was begun or resumed
+    checks_seconds: float  # of all checks
     checks: int
     checks_failed: int
     checks_undecided: int
-    test: Scores | None
+    test: Scores | None  # after an end in good order
 
     @property
     def checks_share(self) -> float:
