@@ -4,18 +4,12 @@ It looks like the anonymised card tables that banks publish: numbered columns wi
 far fewer frauds than honest payments. Nothing in it was ever a real payment.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import math
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.datasets import make_classification
-from sklearn.preprocessing import StandardScaler
 
+from datasets.data import Array, FraudData, Split
 from datasets.splits import ROWS_PER_CLASS, at_random
-
-Array = NDArray[np.float64]
 
 MAX_SEED = 2**32 - 1  # what numpy's legacy generator, which scikit-learn draws from, accepts
 CLUSTERS_PER_CLASS = 3  # several kinds of fraud: a straight line through the table is not enough
@@ -23,71 +17,6 @@ CLUSTERS_PER_CLASS = 3  # several kinds of fraud: a straight line through the ta
 # 0 to 3: 0.70 to 0.96 for a 30-16-8-1 network after 470 updates (Adam 5e-3, 10 epochs of batches of 256, two
 # initialisations each), 0.33 to 0.86 for a logistic regression, 0.02 for guessing.
 CLASS_SEPARATION = 1.8
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Split:
-    """Some rows of the table and what they turned out to be.
-
-    Attributes
-    ----------
-    inputs : ndarray of shape (n_samples, n_features), float64
-        One payment a row, C-contiguous. Every column of numbers is in standard deviations of the training rows.
-    targets : ndarray of shape (n_samples,), float64
-        1.0 for fraud, 0.0 for an honest payment.
-    """
-
-    inputs: Array
-    targets: Array
-
-    @property
-    def n_samples(self) -> int:
-        """Number of rows."""
-        return len(self.targets)
-
-    @property
-    def n_fraud(self) -> int:
-        """Number of rows that are fraud."""
-        return int(np.count_nonzero(self.targets))
-
-    def __repr__(self) -> str:
-        """Say how large it is; the rows themselves would fill the screen."""
-        return f"Split({self.n_samples} rows, {self.n_fraud} fraud, {self.inputs.shape[1]} features)"
-
-
-@dataclass(frozen=True, eq=False)
-class FraudData:
-    """The three parts of a table of payments.
-
-    Attributes
-    ----------
-    train, validation, test : Split
-        60, 20 and 20 % of the rows. No row is in two of them.
-    feature_names : tuple of str
-        One name a column. ``("V1", "V2", ...)`` of `make_fraud`, where every column means the same kind of thing: an
-        anonymous score of a payment, standardised and therefore dimensionless.
-    notes : tuple of str
-        Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
-    warnings : tuple of str
-        What of a table is not used, and why.
-    """
-
-    train: Split
-    validation: Split
-    test: Split
-    feature_names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return len(self.feature_names)
-
-    @property
-    def n_samples(self) -> int:
-        """Number of rows in all three parts together."""
-        return self.train.n_samples + self.validation.n_samples + self.test.n_samples
 
 
 def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: float = 0.02, seed: int = 0) -> FraudData:
@@ -131,20 +60,22 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
     I. Guyon, "Design of experiments for the NIPS 2003 variable selection benchmark", 2003, which
     `sklearn.datasets.make_classification` implements.
     """
+    from sklearn.preprocessing import StandardScaler
+
     _refuse_bad_arguments(n_samples, n_features, fraud_rate, seed)
     raw, targets = _payments(n_samples, n_features, round(n_samples * fraud_rate), seed)
-    train, validation, test = at_random(targets, seed)
-    scaler = StandardScaler().fit(raw[train])
-    return FraudData(
-        train=Split(_contiguous(scaler.transform(raw[train])), targets[train]),
-        validation=Split(_contiguous(scaler.transform(raw[validation])), targets[validation]),
-        test=Split(_contiguous(scaler.transform(raw[test])), targets[test]),
-        feature_names=tuple(f"V{column}" for column in range(1, n_features + 1)),
+    parts = at_random(targets, seed)
+    scaler = StandardScaler().fit(raw[parts[0]])
+    train, validation, test = (
+        Split(np.ascontiguousarray(scaler.transform(raw[rows]), dtype=np.float64), targets[rows]) for rows in parts
     )
+    return FraudData(train, validation, test, tuple(f"V{column}" for column in range(1, n_features + 1)))
 
 
 def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple[Array, Array]:
     """Raw rows, exactly `n_fraud` fraud: make_classification rounds per cluster, so make more and cut."""
+    from sklearn.datasets import make_classification
+
     n_informative = max(2, n_features // 2)
     n_clusters = min(CLUSTERS_PER_CLASS, 2**n_informative // 2)  # one vertex of a hypercube for each cluster
     n_made = n_samples + 2 * n_clusters
@@ -165,20 +96,15 @@ def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple
     return raw[kept], labels[kept].astype(np.float64)
 
 
-def _contiguous(rows: Array) -> Array:
-    return np.ascontiguousarray(rows, dtype=np.float64)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def _refuse_bad_arguments(n_samples: int, n_features: int, fraud_rate: float, seed: int) -> None:
-    for name, value, lowest in (("n_samples", n_samples, 1), ("n_features", n_features, 2)):
-        if not _is_integer(value) or value < lowest:
-            raise ValueError(f"Invalid `{name}`. Expected an integer of at least {lowest}. Received: {name}={value!r}")
-    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"Invalid `seed`. Expected an integer from 0 to {MAX_SEED}. Received: seed={seed!r}")
+    for name, value, least, most in (
+        ("n_samples", n_samples, 1, math.inf),
+        ("n_features", n_features, 2, math.inf),
+        ("seed", seed, 0, MAX_SEED),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+            within = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise ValueError(f"Invalid `{name}`. Expected an integer {within}. Received: {name}={value!r}")
     is_number = isinstance(fraud_rate, int | float | np.integer | np.floating)
     if not is_number or not 0 < fraud_rate < 1:  # NaN and True fail the comparison
         raise ValueError(

@@ -4,8 +4,6 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from sklearn.datasets import fetch_openml
-
 if TYPE_CHECKING:
     import pandas
 
@@ -38,6 +36,8 @@ def fetch_table(name: str) -> "pandas.DataFrame":
     ImportError
         If pandas is missing, which comes with the extra ``tables``.
     """
+    from sklearn.datasets import fetch_openml
+
     if not NAME.fullmatch(name):
         raise ValueError(f"openml: no such table. Expected a name or a number. Received {name!r}.")
     which = {"data_id": int(name)} if name.isdecimal() else {"name": name}

@@ -2,36 +2,20 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
+
+from datasets.data import Array
 
 TRAIN_SHARE = 0.6  # of the rows; validation and test halve the rest
 ROWS_PER_CLASS = 5  # the fewest of which a 60/20/20 split gives every part one
 PARTS = ("train", "validation", "test")
 
 Rows = NDArray[np.intp]
-Array = NDArray[np.float64]
 
 
 def at_random(targets: Array, seed: int) -> tuple[Rows, Rows, Rows]:
-    """Draw 60, 20 and 20 % of the rows, each part with the same share of fraud.
+    """Draw 60, 20 and 20 % of the rows, each part with the same share of fraud; same seed, same parts."""
+    from sklearn.model_selection import train_test_split
 
-    Parameters
-    ----------
-    targets : ndarray of shape (n_rows,)
-        1.0 for fraud, 0.0 for honest.
-    seed : int
-        Same seed, same parts.
-
-    Returns
-    -------
-    train, validation, test : ndarray of int
-        Numbers of rows, in the order in which they were drawn.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 5 rows of a class, so that a part may stay without.
-    """
     n_fraud = int(np.count_nonzero(targets))
     rarer = min(n_fraud, len(targets) - n_fraud)
     if rarer < ROWS_PER_CLASS:
@@ -46,27 +30,7 @@ def at_random(targets: Array, seed: int) -> tuple[Rows, Rows, Rows]:
 
 
 def by_time(times: NDArray[np.generic], targets: Array) -> tuple[Rows, Rows, Rows]:
-    """Take the oldest 60 % of the rows to train, the next 20 % to validate and the newest 20 % to test.
-
-    Rows of the same moment stay together, in the older part.
-
-    Parameters
-    ----------
-    times : ndarray of shape (n_rows,)
-        Anything that can be sorted.
-    targets : ndarray of shape (n_rows,)
-        1.0 for fraud, 0.0 for honest.
-
-    Returns
-    -------
-    train, validation, test : ndarray of int
-        Numbers of rows, the oldest first.
-
-    Raises
-    ------
-    ValueError
-        If a part is left without rows of one class.
-    """
+    """Take the oldest 60 % of the rows to train, then 20 % to validate and 20 % to test; equal times stay together."""
     order = np.argsort(times, kind="stable")
     in_order = times[order]
     shares = (TRAIN_SHARE, (1 + TRAIN_SHARE) / 2)

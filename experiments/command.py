@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from experiments.fraud.settings import UsageError
 from experiments.screen import printable, show
 from trainer import ResumeError
 from trainer.callbacks.interruption import Interrupted
 from trainer.storage.archive import ArchiveError
 
 DONE, NOT_SO, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done; the message says what was expected and received, in one line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,26 +28,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(
-    prog: str,
-    body: Callable[[], int],
-    *,
-    memory: str,
-    disk: str,
-    interrupted: str = "Interrupted.",
+    prog: str, body: Callable[[], int], *, memory: str, disk: str, interrupted: str = "Interrupted."
 ) -> int:
-    """Run what a command does, and return its exit code.
-
-    Parameters
-    ----------
-    prog : str
-        What was typed, for the line of an error.
-    body : callable
-        Returns the exit code.
-    memory, disk : str
-        What was wrong and what was expected where the memory, or a file, cannot be had.
-    interrupted : str
-        What to say where a signal ends it.
-    """
+    """Run what a command does, and give its exit code; where memory or a file cannot be had, say what was expected."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
     try:

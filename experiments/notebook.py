@@ -44,21 +44,9 @@ def gradient_check(x: float, theta: float, epsilon: float = EPSILON) -> float:
 
 
 def forward_propagation_n(X: Array, Y: Array, parameters: Named) -> tuple[float, Cache]:
-    """Cost of the three-layer network in nats, and what its backward pass needs.
+    """Cost in nats, ``sum(-log(A3) * Y - log(1 - A3) * (1 - Y)) / m``, and what the backward pass needs.
 
-    Parameters
-    ----------
-    X, Y : ndarray of shape (4, m) and (m,)
-        One example a column, dimensionless; labels, 0 or 1.
-    parameters : mapping of str to ndarray
-        ``W1 b1 W2 b2 W3 b3``, of the shapes in `SHAPES`.
-
-    Returns
-    -------
-    cost : float
-        ``sum(-log(A3) * Y - log(1 - A3) * (1 - Y)) / m``.
-    cache : tuple of ndarray
-        ``(Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3)``.
+    `X` is (4, m), one example a column, dimensionless, `Y` (m,), 0 or 1; the parameters have the shapes in `SHAPES`.
     """
     W1, b1, W2, b2, W3, b3 = (parameters[name] for name in SHAPES)
     Z1 = W1 @ X + b1
@@ -97,13 +85,7 @@ def dictionary_to_vector(parameters: Named) -> tuple[Array, list[str]]:
 
 
 def vector_to_dictionary(theta: Array) -> dict[str, Array]:
-    """Undo `dictionary_to_vector`: fresh arrays of the shapes in `SHAPES`.
-
-    Raises
-    ------
-    ValueError
-        If `theta` does not hold 47 entries.
-    """
+    """Undo `dictionary_to_vector`: fresh arrays of the shapes in `SHAPES`, out of 47 entries."""
     ends = np.cumsum([rows * columns for rows, columns in SHAPES.values()])
     if theta.size != ends[-1]:
         raise ValueError(f"Wrong size of `theta`. Expected {ends[-1]} entries. Received: shape {theta.shape}")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import textwrap
 import warnings
@@ -17,6 +18,12 @@ from checks import GradientReport, Verdict
 WIDTH = 100
 HEIGHT = 40
 TENSORS = 12  # rows of the table kept where a report is too long
+#: What `checks` says of classes and targets, and what it is of payments.
+OF_PAYMENTS = {
+    r"(rows of )?class 0": "legitimate rows",
+    r"(rows of )?class 1": "fraud rows",
+    "with target 1": "with fraud",
+}
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 logger = logging.getLogger(__name__)
@@ -51,18 +58,9 @@ class Lasting:
 
 @contextmanager
 def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterator[None]:
-    """Show log lines on the standard error stream, above a progress bar if there is one.
+    """Show log lines (if quiet, only warnings and errors) above a progress bar, and write every line to a file as well.
 
     A terminal that goes away, or a full disk, costs lines and nothing else.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show warnings and errors only.
-    file : path or None
-        Where every line goes as well.
-    go_on : bool, default=False
-        Whether that file is gone on with, and not replaced.
     """
     root, stream = logging.getLogger(), None
     before = root.level
@@ -107,9 +105,17 @@ def wrapped(lines: Iterable[str]) -> list[str]:
     return broken
 
 
+def of_payments(said: object) -> str:
+    """Give what `checks` says, as text, in the words of payments."""
+    text = str(said)
+    for pattern, words in OF_PAYMENTS.items():
+        text = re.sub(rf"\b{pattern}\b", words, text)
+    return text
+
+
 def one_screen(report: GradientReport, title: str) -> str:
     """Give a report as at most `HEIGHT` lines: first the tensors that pass go, then what stands last."""
-    lines = [title, *str(report).splitlines()]
+    lines = [title, *of_payments(report).splitlines()]
     if len(lines) > HEIGHT:
         header = next(number for number, line in enumerate(lines) if line.startswith("  tensor"))
         end = header + 1 + len(report.tensors)
@@ -127,10 +133,7 @@ def printable(text: str) -> str:
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print to the standard output, or to another stream.
-
-    A reader that has gone away (``| head``), a terminal or a disk that takes no more is no error.
-    """
+    """Print to the standard output, or to another stream; one that takes no more (``| head``, a disk) is no error."""
     stream = sys.stdout if stream is None else stream
     try:
         print(text, file=stream, flush=True)

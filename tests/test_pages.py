@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.fraud.arguments import parse
+from experiments.fraud.settings import OPTIONS, spelled
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,7 +79,7 @@ def test_every_option_exists(page: Path) -> None:
         if "experiments.fraud" in words:
             parse([word for word in words[words.index("experiments.fraud") + 1 :] if word != "--help"])
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "experiments").rglob("*.py")]
-    known = set(re.findall(r"\"(--[a-z-]+)\"", "\n".join(sources))) | {"--help"}
+    known = set(re.findall(r"\"(--[a-z-]+)\"", "\n".join(sources))) | {"--help", *map(spelled, OPTIONS)}
     named = {words[0].partition("=")[0] for words in commands(page) if words[0].startswith("--")}
     assert named <= known
 

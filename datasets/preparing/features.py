@@ -18,50 +18,27 @@ MISSING = "(missing)"  # the text of a missing text
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Columns as float64 or categories.
-
-    Attributes
-    ----------
-    columns : dict of str to pandas.Series
-        Each of shape (n_rows,).
-    n_texts : dict of str to int
-        How many different texts each column of texts holds, of any row.
-    n_missing : dict of str to int
-        How many values are missing in a column, where any are.
-    dropped : dict of str to str
-        Why a column is left out.
-    """
+    """Columns as float64 or categories, of shape (n_rows,), and why others are left out."""
 
     columns: Mapping[str, "pandas.Series"]
-    n_texts: Mapping[str, int]
-    n_missing: Mapping[str, int]
+    n_texts: Mapping[str, int]  # how many different texts, of any row, a column of texts holds
+    n_missing: Mapping[str, int]  # where any are
     dropped: Mapping[str, str]
 
     @classmethod
     def of(cls, frame: "pandas.DataFrame", train: Rows) -> Self:
-        """Sort the columns of a table, by what the training rows hold.
-
-        Raises
-        ------
-        ValueError
-            If a number is infinite, or a column of numbers holds texts here and there.
-        """
+        """Sort the columns by what the training rows hold; an infinity or a text among numbers is a ValueError."""
         columns: dict[str, Any] = {}
         n_texts: dict[str, int] = {}
         n_missing: dict[str, int] = {}
         dropped: dict[str, str] = {}
         for label in frame.columns:
             name, column = str(label), frame[label].reset_index(drop=True)
-            plain = _plain(column)
-            if plain is None:
-                dropped[name] = f"{column.dtype} is no number and no text; dates can only split the rows"
-                continue
-            reason = _unfit(plain, name, train)
-            if reason:
+            plain, reason = _plain(column), f"{column.dtype} is no number and no text; dates can only split the rows"
+            if plain is None or (reason := _unfit(plain, name, train) or ""):
                 dropped[name] = reason
                 continue
-            missing = int(plain.isna().sum())
-            if missing:
+            if missing := int(plain.isna().sum()):
                 n_missing[name] = missing
             if plain.dtype == "category":
                 n_texts[name] = int(plain.iloc[train].nunique()) + bool(missing)
@@ -72,11 +49,6 @@ class Features:
     def numbers(self) -> list[str]:
         """Names of the columns of numbers."""
         return [name for name in self.columns if name not in self.n_texts]
-
-    @property
-    def texts(self) -> list[str]:
-        """Names of the columns of texts."""
-        return list(self.n_texts)
 
     @property
     def width(self) -> int:
@@ -97,7 +69,7 @@ class Features:
         """Say what becomes of which column."""
         if self.numbers:
             yield f"numbers, standardised: {listed(self.numbers)}"
-        if self.texts:
+        if self.n_texts:
             counts = [f"{name} ({count})" for name, count in self.n_texts.items()]
             yield f"texts, a column for each: {listed(counts)}"
         filled = [f"{name} ({count:,})" for name, count in self.n_missing.items() if name not in self.n_texts]

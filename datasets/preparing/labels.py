@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from datasets.data import Array
 from datasets.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -14,29 +14,8 @@ MEANT = ({"0", "1"}, {"false", "true"})  # pairs of labels that say themselves w
 FRAUD = {"1", "true"}
 
 
-def labels_of(column: "pandas.Series") -> tuple[NDArray[np.float64], str]:
-    """Tell frauds from honest rows.
-
-    Of 0 and 1 it is 1 that counts as fraud, of False and True it is True, and of two other values the rarer one.
-
-    Parameters
-    ----------
-    column : pandas.Series of shape (n_rows,)
-        Two different values, none missing.
-
-    Returns
-    -------
-    targets : ndarray of shape (n_rows,), float64
-        1.0 for fraud, 0.0 for honest.
-    fraud : str
-        The value that counts as fraud.
-
-    Raises
-    ------
-    ValueError
-        If values are missing, if there are not exactly two, or if both are equally frequent and neither 0 and 1
-        nor False and True.
-    """
+def labels_of(column: "pandas.Series") -> tuple[Array, str]:
+    """Tell frauds (1.0) from honest rows, and give the value that is fraud: 1, True, or else the rarer of two."""
     name, missing = shown(str(column.name)), column.isna().to_numpy()
     if missing.any():
         raise ValueError(

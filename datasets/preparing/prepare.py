@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from datasets.fraud import FraudData, Split
+from datasets.data import FraudData, Split
 from datasets.preparing.features import Features
 from datasets.preparing.labels import labels_of
 from datasets.splits import PARTS, Rows, at_random, by_time
@@ -131,7 +127,12 @@ def _times(column: "pandas.Series") -> NDArray[np.generic]:
 
 
 def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[list[Any], tuple[str, ...]]:
-    numbers, texts = features.numbers, features.texts
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers, texts = features.numbers, list(features.n_texts)
     transformer = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),

@@ -16,20 +16,7 @@ PER_CELL = 48
 class CSVText(io.RawIOBase):
     """A stream of bytes that raises instead of handing on what is not UTF-8, holds NUL or does not fit into memory.
 
-    Parameters
-    ----------
-    stream : binary file
-    name : str
-        Of the file, for messages.
-    memory : int
-        Bytes that the table may take.
-    size : int, optional
-        Of the whole text in bytes, where that is known; then a table too large is refused at its first block.
-
-    Attributes
-    ----------
-    n_bytes : int
-        Handed on so far.
+    Where the size of the whole text is known, in bytes, a table too large is refused at its first block.
     """
 
     def __init__(self, stream: BinaryIO, name: str, memory: int, size: int | None = None) -> None:
@@ -44,13 +31,7 @@ class CSVText(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, and all if it is negative.
-
-        Raises
-        ------
-        ValueError
-            If they are not what is expected.
-        """
+        """Read up to `size` bytes, and all if it is negative; a ValueError if they are not what is expected."""
         block = self._stream.read(size)
         if b"\0" in block:
             raise ValueError(
@@ -78,13 +59,7 @@ def memory_of(text: bytes) -> int:
 
 
 def header_of(text: bytes, name: str) -> list[str]:
-    """Return the names of the columns, which the first line that is not blank holds.
-
-    Raises
-    ------
-    ValueError
-        If there is no such line in the text.
-    """
+    """Return the names of the columns, from the first line that is not blank; a ValueError if there is none."""
     rows = csv.reader(io.StringIO(text.decode("utf-8-sig", errors="ignore"), newline=""))
     try:
         names = next((row for row in rows if row), [])

@@ -5,31 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SHARE = 0.5  # of the free memory that a table may take; the training and everybody else have the rest
-UNKNOWN = 2 * 2**30  # bytes taken as free where no system tells
+UNKNOWN = 2 * 2**30  # bytes taken as free where no system tells, as on macOS
 GROUP = Path("/sys/fs/cgroup")  # where Linux keeps a container's limit: version 2, then version 1
-GROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
+GROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
 def memory_for_tables() -> int:
-    """Return how many bytes a table may take here: half of what is free.
-
-    Free is what the machine, the container and the process's own limit leave, whichever is least. Where none of
-    them says (macOS tells no free memory), it is 2 GiB.
-    """
+    """Return how many bytes a table may take: half of what machine, container and the process's own limit leave."""
     return int(SHARE * min(_free(), default=UNKNOWN))
 
 
 def refuse_more(needed: float, memory: int, what: str) -> None:
-    """Refuse a table that needs more memory than it may have.
-
-    Raises
-    ------
-    ValueError
-        If it does.
-    """
+    """Refuse, by a ValueError, a table that needs more memory than it may have."""
     if needed > memory:
         raise ValueError(
             f"{what} too large for the memory here. Expected at most {in_units(memory)}, half of what is "

@@ -35,29 +35,7 @@ MARKS = {
 class TableFile:
     """A regular file that begins as its name promises; nothing but its beginning has been read.
 
-    Parameters
-    ----------
-    path : path
-        Ends in ``.csv``, ``.parquet``, ``.csv.gz`` or ``.parquet.gz``, in whatever case.
-
-    Attributes
-    ----------
-    name : str
-        The last part of the path, for messages.
-    ending : str
-        ``".csv"`` or ``".parquet"``.
-    zipped : bool
-        Whether the whole file is gzip-compressed.
-    size : int
-        Bytes on disk.
-
-    Raises
-    ------
-    OSError
-        If it is not there, may not be read, or is no regular file: a folder, a pipe or a device has no size to
-        look at beforehand, and may never end.
-    ValueError
-        If it is empty, has another ending, or begins as something else.
+    A folder, a pipe or a device is refused: it has no size to look at beforehand, and may never end.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -68,15 +46,17 @@ class TableFile:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(self.path))
-        self.size = about.st_size
+        self.size = about.st_size  # bytes on disk
         if not self.size:
             raise ValueError(f"{self.name} is empty. Expected a table. Received 0 bytes.")
         lower = self.name.lower()
-        self.zipped = lower.endswith(".gz")
+        self.zipped = lower.endswith(".gz")  # as a whole
         self.ending = Path(lower.removesuffix(".gz")).suffix
         if self.ending not in FORMATS:
+            ending = Path(lower).suffix
+            received = f"the ending {ending}" if ending else "none"
             raise ValueError(
-                f"{self.name} is no table by its name. Expected one that ends in {ENDINGS}. {_other(lower)}"
+                f"{self.name} is no table by its name. Expected one that ends in {ENDINGS}. Received {received}."
             )
         with self.path.open("rb") as file:
             self._refuse(file.read(HEAD), "gzip-compressed data" if self.zipped else FORMATS[self.ending])
@@ -94,8 +74,3 @@ class TableFile:
         found = next((kind for mark, kind in MARKS.items() if head.startswith(mark)), FORMATS[".csv"])
         if found != expected:
             raise ValueError(f"{self.name} is not what its name says. Expected {expected}. Received {found}.")
-
-
-def _other(name: str) -> str:
-    ending = Path(name).suffix
-    return f"Received the ending {ending}." if ending else "Received none."

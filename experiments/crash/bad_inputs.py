@@ -19,8 +19,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from tqdm import tqdm
 
+from experiments.command import UsageError
 from experiments.crash.small_run import in_memory, silent
-from experiments.fraud.settings import UsageError
 from experiments.judgement import Judgement
 
 CASES, QUICK_CASES = 24_000, 800

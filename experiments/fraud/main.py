@@ -6,26 +6,24 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from platform import python_version
+from typing import Any
 
 import numpy as np
-import sklearn
 
-from checks import GradientCheck, GradientCheckError, GradientReport, Verdict
+from checks import GradientCheck, GradientCheckError, Verdict
 from checks.training.proof import Proof
 from datasets import FraudData
 from experiments.bugs.bugs import BUGS, EXERCISE
-from experiments.command import DONE, NOT_SO, run_command, signalled
+from experiments.command import DONE, NOT_SO, UsageError, run_command, signalled
 from experiments.fraud.arguments import parse
-from experiments.fraud.data import data_of
-from experiments.fraud.option_types import LIST_BUGS
-from experiments.fraud.parts import check_of, network_of, optimizer_of
+from experiments.fraud.parts import check_of, data_of, network_of, optimizer_of
 from experiments.fraud.resuming import resumed
-from experiments.fraud.settings import Settings, UsageError
+from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.report.main import add_page
-from experiments.runs.curve import curve
 from experiments.runs.folder import RunFolder
-from experiments.runs.results import Results, measured, results
-from experiments.screen import log_lines, one_screen, show
+from experiments.runs.record import Record
+from experiments.runs.results import Curve, Results, measured, results
+from experiments.screen import log_lines, of_payments, one_screen, show
 from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
@@ -35,13 +33,7 @@ logger = logging.getLogger("experiments.fraud")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the main job and return its exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Run the main job and return its exit code; ``--help`` says what each means."""
 
     def body() -> int:
         settings = parse(sys.argv[1:] if argv is None else argv)
@@ -61,14 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: Settings) -> int:
     """Train, check and report; return the exit code.
 
-    Raises
-    ------
-    UsageError
-        If the settings cannot be followed; then nothing was trained or written.
-    ArchiveError, ResumeError
-        If an earlier run cannot go on; its checkpoints and its history are left as they were.
-    OSError
-        If the run's files cannot be written.
+    Settings that cannot be followed are refused before anything is trained or written, and an earlier run that cannot
+    go on is left as it was.
     """
     folder = None
     if settings.out is not None:
@@ -99,12 +85,19 @@ def run(settings: Settings) -> int:
         log = None if folder is None else folder / folder.log
         with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
             snapshot = None
-            if folder is not None and settings.resume:
-                snapshot = latest_checkpoint(folder.path, trainer.history_path)
             if folder is not None:
-                versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-                folder.write_json("settings.json", settings.to_dict() | {"versions": versions})
+                if settings.resume:
+                    snapshot = latest_checkpoint(folder.path, trainer.history_path)
+                folder.write_json("settings.json", kept_settings(settings))
             return _train(settings, data, trainer, check, folder, snapshot)
+
+
+def kept_settings(settings: Settings) -> dict[str, Any]:
+    """Give what `settings.json` holds."""
+    import sklearn
+
+    versions = {"python": python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+    return settings.to_dict() | {"versions": versions}
 
 
 def _train(
@@ -127,23 +120,18 @@ def _train(
             raise
         interrupt = error
     seconds = time.perf_counter() - started
-    proof = Proof() if check is None else check.proof
-    in_order = trainer.outcome in ("completed", "stopped")
-    rated = trainer.predict_proba(data.test.inputs) if in_order else None
-    test = None if rated is None else measured(rated, data.test.targets)
-    found = results(trainer, proof, seconds, test)
-    failed = check.report if check is not None and check.report and check.report.verdict is Verdict.FAIL else None
-    if failed is not None and found.outcome in ("halted", "stopped"):
-        title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
-        show(f"\n{one_screen(failed, title)}", sys.stderr)
+    proof, report = (Proof(), None) if check is None else (check.proof, check.report)
+    in_order, test, curve = trainer.outcome in ("completed", "stopped"), None, None
     if in_order:
-        show(found.in_words(data.test, proof))
+        test, curve = measured(trainer.predict_proba(data.test.inputs), data.test.targets)
+    found = results(trainer, proof, seconds, test)
+    if report is not None and report.verdict is Verdict.FAIL and found.outcome in ("halted", "stopped"):
+        title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
+        show(f"\n{one_screen(report, title)}", sys.stderr)
+    if in_order:
+        show(found.in_words(data.test, of_payments(proof)))
     if folder is not None:
-        checked = None if check is None else check.report
-        violation = None if check is None or check.violation is None else check.violation.name
-        _keep(folder, trainer, found, proof, checked, violation)
-        rates = None if test is None or rated is None else curve(rated, data.test.targets)
-        add_page(folder, checked, rates, draw=not settings.no_report)
+        _keep(folder, settings, trainer, found, check, curve)
         if in_order:
             logger.info("what the run leaves is in %s", folder.path)
     if found.outcome == "failed":
@@ -160,20 +148,31 @@ def _train(
 
 def _keep(
     folder: RunFolder,
+    settings: Settings,
     trainer: Trainer,
     found: Results,
-    proof: Proof,
-    checked: GradientReport | None,
-    violation: str | None,
+    check: GradientCheck | None,
+    curve: Curve | None,
 ) -> None:
-    """Write what the run leaves; how it ended comes last, when all the rest is there."""
+    """Write what the run leaves, then how it ended, and last the page, without which the run is whole."""
+    proof, report, violation = Proof(), None, None
+    if check is not None:
+        proof, report, violation = check.proof, check.report, check.violation
+    paragraph = of_payments(proof)
     folder.write_json("metrics.json", found.to_dict())
-    folder.write_json("proof.json", proof.to_dict())
+    folder.write_json("proof.json", proof.to_dict() | {"paragraph": paragraph})
     folder.write_arrays("parameters.npz", trainer.parameters)
-    if checked is not None:
-        folder.write_json("report.json", checked.to_dict())
-    report = "report.json" if checked is not None and checked.verdict is Verdict.FAIL else None
-    folder.end(found.outcome, found.reason, iterations=found.iterations, report=report, violation=violation)
+    if report is not None:
+        folder.write_json("report.json", report.to_dict())
+    failed = report is not None and report.verdict is Verdict.FAIL
+    kept = {"report": "report.json" if failed else None, "violation": None if violation is None else violation.name}
+    folder.end(found.outcome, found.reason, iterations=found.iterations, **kept)
+
+    def record() -> Record:
+        rest = {"outcome": found.outcome, "metrics": found, "proof": paragraph, "report": report, "curve": curve}
+        return Record.of(kept_settings(settings), trainer.history, **rest)
+
+    add_page(folder, report, curve, None if settings.no_report else record)
 
 
 def _began(trainer: Trainer) -> bool:

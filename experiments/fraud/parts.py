@@ -1,29 +1,44 @@
-"""Parts: the network, the optimizer and the check that the settings of the main job ask for."""
+"""Parts: the table, the network, the optimizer and the check that the settings of the main job ask for."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from checks import GradientCheck
+from datasets import FraudData, fetch_table, make_fraud, prepare, read_table
+from datasets.wording import shown
 from experiments.bugs.bugs import plant
-from experiments.fraud.arguments import MOMENTUM
-from experiments.fraud.settings import Settings
+from experiments.command import UsageError
+from experiments.fraud.settings import CHECK, MOMENTUM, NETWORK, Settings
 from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, Network, Optimizer
+
+OPENML = "openml:"
+
+
+def data_of(settings: Settings) -> FraudData:
+    """Make the synthetic table, or read one; a `UsageError` says why nothing can be learned from it."""
+    if settings.data is None or settings.target is None:
+        return make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+    of_openml = settings.data.startswith(OPENML)
+    name = shown(settings.data if of_openml else Path(settings.data).name)
+    try:
+        frame = fetch_table(settings.data.removeprefix(OPENML)) if of_openml else read_table(settings.data)
+        return prepare(frame, settings.target, split_by=settings.split_by, seed=settings.seed, name=name)
+    except (ImportError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    except MemoryError as error:
+        raise UsageError(f"{name} does not fit into memory. Expected a smaller table. Received: {error}.") from error
+    except OSError as error:
+        raise UsageError(
+            f"--data cannot be read. Expected a regular file or openml:NAME. "
+            f"Received {shown(settings.data)}: {shown(error.strerror or str(error))}."
+        ) from error
 
 
 def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callback]]:
-    """Build the network, with the mistake that is to be planted, and the callbacks that switch it on.
-
-    Raises
-    ------
-    ValueError
-        If the mistake is none in this network.
-    """
-    network = (CompiledNetwork if settings.compiled else Network)(
-        (n_features, *settings.hidden, 1),
-        activation=settings.activation,
-        dropout=settings.dropout,
-        l2=settings.l2,
-        positive_weight=settings.positive_weight,
-    )
+    """Build the network, with the mistake that is to be planted (a ValueError if it is none here), and its switch."""
+    options = settings.of(NETWORK)
+    layer_sizes = (n_features, *options.pop("hidden"), 1)
+    network = (CompiledNetwork if settings.compiled else Network)(layer_sizes, **options)
     if settings.bug is None:
         return network, []
     mistaken, switch = plant(network, settings.bug, after=settings.bug_after)
@@ -41,17 +56,5 @@ def check_of(settings: Settings) -> GradientCheck | None:
     """Build the gradient check, unless there is to be none."""
     if not settings.check_every:
         return None
-    return GradientCheck(
-        settings.check_every,
-        rows=settings.check_rows,
-        coverage=settings.coverage,
-        derivative=settings.derivative,
-        threshold=settings.threshold,
-        step=settings.step,
-        dropout=settings.check_dropout,
-        terms=settings.terms,
-        on_failure=settings.on_failure,
-        seed=settings.seed,
-        violations=settings.out,
-        settings=asdict(settings),
-    )
+    options = {name.removeprefix("check_"): value for name, value in settings.of(CHECK).items()}
+    return GradientCheck(**options, seed=settings.seed, violations=settings.out, settings=asdict(settings))

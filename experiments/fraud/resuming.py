@@ -1,47 +1,28 @@
 """Resuming: the settings of a run that goes on are those it was begun with."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
+from experiments.command import UsageError
 from experiments.fraud.arguments import parse
-from experiments.fraud.settings import Settings, UsageError
+from experiments.fraud.settings import FREE_FLAGS, OPTIONS, Settings, spelled
 from experiments.runs.folder import RunFolder
-
-#: What may differ from one part of a run to the next.
-FREE = ("out", "resume", "overwrite", "no_report", "quiet", "epochs", "checkpoint_every", "argv")
-FLAGS = ("--resume", "--overwrite", "--no-report", "--quiet")
 
 
 def resumed(settings: Settings) -> Settings:
-    """Complete the settings of a run that is to go on by those that its folder has recorded.
-
-    Parameters
-    ----------
-    settings : Settings
-        As read from the command line, with ``out``; of its options, only those typed count.
-
-    Returns
-    -------
-    Settings
-        Unchanged where the folder holds no run yet.
-
-    Raises
-    ------
-    UsageError
-        If an option that was typed contradicts what was recorded, or that cannot be read.
-    """
+    """Complete the words of a run that is to go on by those its folder has recorded, which none may contradict."""
     recorded = RunFolder(str(settings.out), resume=True).read_json("settings.json")
     if recorded is None:
         return settings
     before = _words(recorded.get("argv"), str(settings.out))
     first = parse(before)
     now = parse([*before, *settings.argv])
-    for name in (field.name for field in fields(Settings)):
+    for name, option in OPTIONS.items():
         expected, received = getattr(first, name), getattr(now, name)
-        if expected != received and name not in FREE:
+        if expected != received and not option.free:
             raise UsageError(
-                f"--resume goes on with the run as it was begun. Expected {_option(name, expected)}, or nothing. "
-                f"Received {_option(name, received)}."
+                f"--resume goes on with the run as it was begun. Expected {_typed(name, expected)}, or nothing. "
+                f"Received {_typed(name, received)}."
             )
     epochs = ["--epochs", str(now.epochs)] if now.epochs != first.epochs else []
     return replace(now, argv=[*before, *epochs])
@@ -50,9 +31,9 @@ def resumed(settings: Settings) -> Settings:
 def _words(argv: object, out: str) -> Sequence[str]:
     if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
         raise UsageError(f"{out} holds no run that can go on. Expected its options in settings.json. Received none.")
-    return [word for word in argv if word not in FLAGS]
+    return [word for word in argv if word not in FREE_FLAGS]
 
 
-def _option(name: str, value: object) -> str:
+def _typed(name: str, value: object) -> str:
     words = " ".join(map(str, value)) if isinstance(value, list) else value
-    return f"--{name.replace('_', '-')} {words}"
+    return f"{spelled(name)} {words}"

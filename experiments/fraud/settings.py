@@ -1,92 +1,179 @@
-"""Settings: everything the main job was asked to do; what `settings.json` holds."""
+"""Settings: everything the main job can be asked to do, each option written once; what `settings.json` holds."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import argparse
+import difflib
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-SYNTHETIC = ("samples", "features", "fraud_rate")  # what only the synthetic table is made from
+from datasets.fraud import MAX_SEED
+from datasets.tables.table_file import ENDINGS
+from experiments.bugs.bugs import BUGS, EXERCISE
+
+T = TypeVar("T")
+
+LIST_BUGS = "list"
+RATES = {"adam": 5e-3, "sgd": 3e-2}  # of learning: average precision 0.89 to 0.96 at the other defaults, seeds 0 to 2
+MOMENTUM = 0.9  # of SGD
+CHECKPOINT_EVERY = 500  # iterations, where there is a folder: a tenth of a second of work at the other defaults
+
+# The groups of `--help`; the network and the check take all that theirs holds.
+SYNTHETIC = "data, a synthetic table of card payments"
+OWN = "data, a table of your own instead"
+NETWORK = "network"
+TRAINING = "training"
+CHECK = "gradient check"
+MISTAKES = "planted mistakes"
+OUTPUT = "output"
 
 
-class UsageError(ValueError):
-    """What was asked for cannot be done; the message says what was expected and received, in one line."""
+def reader(expected: str, convert: Callable[[str], T], accepts: Callable[[T], bool]) -> Callable[[str], T]:
+    """Make what reads the text of an option, or says what was expected of it."""
+
+    def read(text: str) -> T:
+        with suppress(ValueError):
+            if accepts(value := convert(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"invalid value. Expected {expected}. Received {text!r}.")
+
+    return read
+
+
+def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """Read an integer in a range."""
+    expected = f"an integer of at least {least}" if most == math.inf else f"an integer from {least} to {most}"
+    return reader(expected, int, lambda value: least <= value <= most)
+
+
+def number(expected: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
+    """Read a finite number that is accepted; NaN never is, for it fails every comparison."""
+    return reader(f"a finite number {expected}", float, accepts)
+
+
+def mistake(text: str) -> str:
+    """Read the name of a mistake."""
+    names = (*EXERCISE, *BUGS, LIST_BUGS)
+    if text not in names:
+        close = difflib.get_close_matches(text, names, n=1) or ["dW2"]
+        raise argparse.ArgumentTypeError(
+            f"no such mistake. Expected a name that --bug {LIST_BUGS} shows, such as {close[0]}. Received {text!r}."
+        )
+    return text
+
+
+positive = number("above 0", lambda x: 0 < x < math.inf)
+share = number("strictly between 0 and 1", lambda x: 0 < x < 1)
+path = reader("a path", str, bool)  # the empty one would be the current folder
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its place and words in `--help`, how it is read, and whether it may change when a run is resumed."""
+
+    group: str
+    help: str
+    read: Callable[[str], object] = str
+    default: Any = None
+    metavar: str | None = None
+    free: bool = False
+
+
+def option(*args: Any, **named: Any) -> Any:
+    """Declare a field of `Settings` that can be typed; see `Option`. Of a `Literal`, its names are what is read."""
+    return field(metadata={"option": Option(*args, **named)})
+
+
+def spelled(name: str) -> str:
+    """Give an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+_synthetic, _own, _network = partial(option, SYNTHETIC), partial(option, OWN), partial(option, NETWORK)
+_training, _check = partial(option, TRAINING), partial(option, CHECK)
+_mistakes, _output = partial(option, MISTAKES), partial(option, OUTPUT, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of one run of the main job, checked and complete.
+    """The options of one run of the main job, checked and complete; the help of each says what it means."""
 
-    Attributes
-    ----------
-    samples, features, fraud_rate
-        Of the synthetic table, which is made where `data` is None. See `datasets.make_fraud`.
-    data : str or None
-        Path of a table, or ``"openml:"`` and the name or number of one. See `datasets.read_table`.
-    target, split_by : str or None
-        Columns of that table. See `datasets.prepare`.
-    seed
-        Of the table or its split, of the training and of the check.
-    hidden : list of int
-        Widths of the hidden layers.
-    activation, dropout, l2, positive_weight
-        Of the network. See `trainer.Network`.
-    epochs, batch_size, optimizer, learning_rate, dtype
-        Of the training. See `trainer.Trainer`.
-    compiled : bool
-        Whether network and Adam are `trainer.CompiledNetwork` and `trainer.CompiledAdam`.
-    check_every : int
-        Iterations between two checks; 0 for none.
-    check_rows, coverage, derivative, check_dropout, terms, threshold, step, on_failure
-        Of the check. See `checks.GradientCheck`.
-    bug : str or None
-        Mistake to plant; ``"list"`` only lists them. See `experiments.bugs.bugs`.
-    bug_after : int
-        Iteration at which the mistake begins.
-    out : str or None
-        Folder for what the run leaves behind.
-    checkpoint_every : int
-        Iterations between two checkpoints there; 0 for none.
-    resume, overwrite, no_report, quiet : bool
-        Whether to go on with an earlier run there, to replace it, to draw no page of it, and to show no progress.
-    argv : list of str
-        The words that these were read from.
-    """
+    samples: int = _synthetic("payments: 60 % to train, 20 % to validate, 20 % to test", integer(1, 10**9), 20_000)
+    features: int = _synthetic("columns", integer(2, 10**6), 30)
+    fraud_rate: float = _synthetic("share of fraud", share, 0.02)
+    data: str | None = _own(
+        f"a file ending in {ENDINGS}, or openml:NAME; numbers, texts and gaps are made fit for the network",
+        *(path, None, "FILE"),
+    )
+    target: str | None = _own("column of two values: 1, True, or else the rarer one is fraud", metavar="COLUMN")
+    split_by: str | None = _own(
+        "train on the oldest 60 %, test on the newest 20 %, and leave this column out of the features", metavar="COLUMN"
+    )
+    seed: int = _synthetic("of the table or its split, the training and the check", integer(0, MAX_SEED), 0)
+    hidden: list[int] = _network(  # noqa: RUF009 - what it makes is a field
+        "widths of the hidden layers, any number of them", integer(1, 10**6), [16, 8]
+    )
+    activation: Literal["relu", "tanh"] = _network("after every hidden layer", default="relu")
+    dropout: float = _network("rate, after every activation", number("from 0 to below 1", lambda x: 0 <= x < 1), 0.2)
+    l2: float = _network("penalty on the weights", number("of at least 0", lambda x: 0 <= x < math.inf), 1e-4)
+    positive_weight: float = _network("weight of a fraud in the loss; an honest payment has 1", positive, 1.0)
+    epochs: int = _training("passes over the training rows", integer(1), 20, free=True)
+    batch_size: int = _training("rows per iteration", integer(1), 128)
+    optimizer: Literal["adam", "sgd"] = _training(f"sgd has a momentum of {MOMENTUM}", default="adam")
+    learning_rate: float = _training(f"({', '.join(f'{r:g} for {name}' for name, r in RATES.items())})", positive)
+    dtype: Literal["float64", "float32"] = _training("checked in float64 either way", default="float64")
+    compiled: bool = _training("compile network and adam with numba: pays where training takes more than seconds")
+    check_every: int = _check("check at iterations K, 2K, …; 0 for never", integer(0), 100, "K")
+    check_rows: int = _check("training rows of a check, of both classes", integer(2), 64)
+    coverage: Literal["full", "directions"] = _check("every parameter, or a random direction", default="full")
+    derivative: Literal["central", "complex"] | None = _check(
+        "how slopes are measured (central for full, complex for directions)"
+    )
+    check_dropout: Literal["off", "frozen"] = _check(
+        "frozen replays one mask, which checks dropout's backward", default="off"
+    )
+    terms: bool = _check("check each class's loss and the penalty apart, too")
+    threshold: float = _check(
+        "largest relative difference that passes", number("above 0 and below 1", lambda x: 0 < x < 1), 1e-7
+    )
+    step: float | None = _check("of central differences; need not be chosen", positive)
+    on_failure: Literal["raise", "stop", "log"] = _check(
+        "halt at once, end in good order, or go on and say so at the end", default="raise"
+    )
+    bug: str | None = _mistakes(
+        f"spoil the backward pass: dW2, db1 or notebook (the exercise's), or any that '{LIST_BUGS}' shows",
+        *(mistake, None, "NAME"),
+    )
+    bug_after: int = _mistakes("iteration at which the mistake begins", integer(0), 0)
+    out: str | None = _output(
+        "keep settings, history, metrics, proof, parameters, the last check, log.txt and checkpoints there; after a "
+        "halt also violation-NNNNNN.npz; with matplotlib and jinja2 installed report.html, a page for the browser",
+        *(path, None, "DIR"),
+    )
+    checkpoint_every: int = _output(
+        f"save what --resume needs at iterations N, 2N, …; 0 for never ({CHECKPOINT_EVERY})", integer(0)
+    )
+    resume: bool = _output(
+        "go on with the run that DIR holds, as if it had never been interrupted; begin it if there is none"
+    )
+    overwrite: bool = _output("replace the run that DIR holds")
+    no_report: bool = _output("do not draw report.html; python -m experiments.report DIR does it later")
+    quiet: bool = _output("show only warnings, errors and the result; log.txt still has every line")
+    argv: list[str]  # the words that these were read from
 
-    samples: int
-    features: int
-    fraud_rate: float
-    data: str | None
-    target: str | None
-    split_by: str | None
-    seed: int
-    hidden: list[int]
-    activation: Literal["relu", "tanh"]
-    dropout: float
-    l2: float
-    positive_weight: float
-    epochs: int
-    batch_size: int
-    optimizer: Literal["adam", "sgd"]
-    learning_rate: float
-    dtype: Literal["float64", "float32"]
-    compiled: bool
-    check_every: int
-    check_rows: int
-    coverage: Literal["full", "directions"]
-    derivative: Literal["central", "complex"] | None
-    check_dropout: Literal["off", "frozen"]
-    terms: bool
-    threshold: float
-    step: float | None
-    on_failure: Literal["raise", "stop", "log"]
-    bug: str | None
-    bug_after: int
-    out: str | None
-    checkpoint_every: int
-    resume: bool
-    overwrite: bool
-    no_report: bool
-    quiet: bool
-    argv: list[str]
+    def of(self, group: str) -> dict[str, Any]:
+        """Give the settings of one group by their names."""
+        return {name: getattr(self, name) for name, option in OPTIONS.items() if option.group == group}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as `settings.json` holds them: without those of a table that was not made."""
-        return {name: value for name, value in asdict(self).items() if self.data is None or name not in SYNTHETIC}
+        return {name: value for name, value in asdict(self).items() if self.data is None or name not in OF_SYNTHETIC}
+
+
+OPTIONS: dict[str, Option] = {
+    part.name: part.metadata["option"] for part in fields(Settings) if "option" in part.metadata
+}
+OF_SYNTHETIC = [name for name, option in OPTIONS.items() if option.group == SYNTHETIC and name != "seed"]
+FREE_FLAGS = [spelled(part.name) for part in fields(Settings) if part.type is bool and OPTIONS[part.name].free]

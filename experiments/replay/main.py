@@ -14,10 +14,9 @@ from checks import Verdict, relative_difference
 from checks.measure.layout import Array
 from checks.training.violation import Violation, both_gradients, described
 from checks.training.violation_file import read_violation
-from experiments.command import DONE, NOT_SO, Parser, run_command
-from experiments.fraud.settings import UsageError
+from experiments.command import DONE, NOT_SO, Parser, UsageError, run_command
 from experiments.replay.networks import in_words, named, rebuilt
-from experiments.screen import printable, show, wrapped
+from experiments.screen import of_payments, printable, show, wrapped
 from trainer.storage.codec import to_plain
 
 IDENTICAL = "identical"
@@ -56,13 +55,7 @@ exit codes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show a violation, check it again, and return the exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Show a violation, check it again, and return the exit code; ``--help`` says what each means."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = Parser("python -m experiments.replay", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
     parser.add_argument("file", metavar="FILE", type=Path, help="violation-NNNNNN.npz")
@@ -104,7 +97,7 @@ def _made(network: dict[str, Any]) -> str:
 def _again(violation: Violation, heading: str) -> int:
     """Show the recorded report, and check the recorded network again."""
     network, how = rebuilt(violation)
-    _say(f"{heading}\n\n{violation.text}\n")
+    _say(f"{heading}\n\n{_words(violation, violation.text)}\n")
     if network is None:
         _tell(f"Not checked again: {how}.", "To check it, or a corrected one, on this case: --against module:Network")
         return DONE
@@ -144,7 +137,7 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     was = f"{_conclusion(then)}, difference {then['difference']:.3e}"
     _say(heading)
     _tell(f"  then: {was}", f"  against: {made}")
-    _say(f"\n{report}\n")
+    _say(f"\n{_words(violation, report)}\n")
     if abs(loss - violation.loss) > SAME_LOSS * abs(violation.loss):
         _tell(f"Note: its loss there is {loss:.10g}, and was {violation.loss:.10g}: it is another function.")
     after = _judged(now)
@@ -155,9 +148,10 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     wrong |= {part: verdict for part, verdict in after.items() if verdict == Verdict.FAIL}
     case = f"on the case that failed at iteration {violation.iteration}, difference {report.difference:.3e}"
     if wrong:
-        _tell(f"NOT right {case}: {', '.join(f'{verdict} in {part}' for part, verdict in wrong.items())}.")
+        parts = ", ".join(f"{verdict} in {part}" for part, verdict in wrong.items())
+        _tell(f"NOT right {case}: {_words(violation, parts)}.")
         return NOT_SO
-    _tell(f"Right {case}: PASS in {', '.join(failed)}.")
+    _tell(f"Right {case}: PASS in {_words(violation, ', '.join(failed))}.")
     return DONE
 
 
@@ -184,6 +178,11 @@ def _judged(report: dict[str, Any]) -> dict[str, str]:
     return judged
 
 
+def _words(violation: Violation, said: object) -> str:
+    """Give what is said of the case in the words in which the main job, if it was that, has shown it."""
+    return of_payments(said) if "fraud_rate" in violation.settings else str(said)
+
+
 def _conclusion(report: dict[str, Any]) -> str:
     where = f" in {', '.join(report['culprits'])}" if report["culprits"] else ""
     return f"{report['verdict']} ({report['cause']}){where}"
@@ -200,7 +199,10 @@ def _compared(then: Array, now: Array) -> str:
 
 def _but_for_time(report: dict[str, Any]) -> str:
     """Give everything in a report but how long it took; as text, in which NaN equals NaN."""
-    rest = report | {"seconds": None, "terms": {k: v | {"seconds": None} for k, v in report.get("terms", {}).items()}}
+    rest = report | {
+        "seconds": None,
+        "terms": {name: own | {"seconds": None} for name, own in report.get("terms", {}).items()},
+    }
     return json.dumps(rest, sort_keys=True)
 
 

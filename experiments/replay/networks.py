@@ -16,32 +16,18 @@ import experiments
 import trainer
 from checks.training.violation import Violation, described, path_of, without_module
 from experiments.bugs.bugs import plant
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 from trainer import CompiledNetwork, Network
 from trainer.storage.archive import ArchiveError
 
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
 NOT_THE_USERS = tuple(
-    str(Path(file).parent)
-    for file in (checks.__file__, experiments.__file__, trainer.__file__, np.__file__, importlib.__file__)
-    if file is not None
+    str(Path(module.__file__).parent) for module in (checks, experiments, trainer, np, importlib) if module.__file__
 )
 
 
 def rebuilt(violation: Violation) -> tuple[Network | None, str]:
-    """Build the network of a violation again, if it is one of `trainer` with the library's parts or a known bug.
-
-    Returns
-    -------
-    Network or None
-    str
-        What it is, or why there is none.
-
-    Raises
-    ------
-    ArchiveError
-        If the record contradicts itself.
-    """
+    """Build the network of a violation again, if it is of `trainer`'s parts or a known bug; say what, or why not."""
     recorded, settings = violation.network, violation.settings
     kind = {path_of(kind): kind for kind in (Network, CompiledNetwork)}.get(without_module(recorded["class"]))
     if kind is None:
@@ -79,25 +65,11 @@ def _parts(network: Mapping[str, Any]) -> list[str]:
 
 
 def named(path: str, violation: Violation) -> Any:
-    """Find the network that the user names.
-
-    Parameters
-    ----------
-    path : str
-        ``module:name``: a network, or a class or function that makes one. The module is looked for in the current
-        folder first.
-    violation : Violation
-        A class or function gets those of the recorded network's arguments that it takes.
-
-    Raises
-    ------
-    UsageError
-        If there is none, or the user's code raises.
-    """
+    """Find the network that the user names; a class or function gets those of the recorded arguments that it takes."""
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *name.split(".")]):
         raise UsageError(f"--against names no network. Expected module:Network. Received {path!r}")
-    here = str(Path.cwd())
+    here = str(Path.cwd())  # where a module is looked for first
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
@@ -141,11 +113,8 @@ def is_network(value: Any) -> bool:
 def in_words(error: BaseException) -> str:
     """Say what somebody's code raised, and where."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    lines = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*NOT_THE_USERS, "<"))
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
     if not lines or isinstance(error, SyntaxError):  # whose text says where
         return text
     return f"{text} ({lines[-1].filename}, line {lines[-1].lineno})"

@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from checks import GradientReport
-from experiments.command import DONE, Parser, run_command
-from experiments.fraud.settings import UsageError
+from experiments.command import DONE, Parser, UsageError, run_command
 from experiments.report.page import page
 from experiments.runs.folder import RunFolder
 from experiments.runs.reading import read_run
+from experiments.runs.record import Record
+from experiments.runs.results import Curve
 from experiments.screen import show
+from trainer.storage.codec import to_plain
 from trainer.storage.durable import replace_file
 
 DESCRIPTION = """\
@@ -41,28 +43,19 @@ logger = logging.getLogger("experiments.report")
 
 
 def add_page(
-    folder: RunFolder, report: GradientReport | None, curve: Mapping[str, Any] | None, *, draw: bool = True
+    folder: RunFolder, report: GradientReport | None, curve: Curve | None, record: Callable[[], Record] | None
 ) -> None:
-    """Add the page to what a run has kept; where it cannot be made, say so in a line, for the run counts more.
+    """Add a page to what a run has kept, and what it is drawn from again; without a record, only the latter.
 
-    Parameters
-    ----------
-    folder : RunFolder
-        With everything else already in it.
-    report : GradientReport or None
-        The last check, kept entry by entry for the page.
-    curve : mapping or None
-        What `experiments.runs.curve` measured, kept for the page.
-    draw : bool, default=True
-        Draw it now; else it can be drawn later from what was kept.
+    Where the page cannot be made, a line says so, for the run counts more.
     """
     try:
         if curve is not None:
-            folder.write_json("curve.json", curve)
+            folder.write_json("curve.json", to_plain(curve))
         if report is not None:
             folder.write_arrays("check.npz", _entries(report))
-        if draw:
-            _write(folder / "report.html", page(read_run(folder.path)))
+        if record is not None:
+            _write(folder / "report.html", page(record()))
     except ImportError:
         logger.info("report.html was not written: it takes the extra 'report' (matplotlib and jinja2)")
     except Exception as error:  # drawing must not lose a run that has ended well
@@ -83,13 +76,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the page of a run folder and return the exit code; ``--help`` says what each means.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Without the name of the program; ``sys.argv[1:]`` by default.
-    """
+    """Make the page of a run folder and return the exit code; ``--help`` says what each means."""
     parser = Parser(
         prog="python -m experiments.report",
         description=DESCRIPTION,

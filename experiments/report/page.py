@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from checks import Verdict
 from experiments.report import pictures
 from experiments.runs.record import Record
 from experiments.runs.results import PRECISION
+from experiments.screen import of_payments
 
 TEMPLATES = Path(__file__).parent / "templates"
 TENSORS = 400  # rows of the table; report.json has all
@@ -25,18 +25,7 @@ class Headline:
 
 
 def page(record: Record) -> str:
-    """Give the page.
-
-    Parameters
-    ----------
-    record : Record
-        What a run folder holds. The page depends on nothing else; whatever text is in it is escaped.
-
-    Raises
-    ------
-    ImportError
-        If jinja2 or matplotlib is missing, which come with the extra ``report``.
-    """
+    """Give the page, of nothing but the record, its text escaped; an ImportError if the extra ``report`` is missing."""
     try:
         import matplotlib as mpl
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -53,17 +42,18 @@ def page(record: Record) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    versions = record.settings.get("versions")
     environment.filters["svg"] = Markup  # what `pictures` made: matplotlib escapes the text in it
     report = record.report
     failed = report is not None and report.verdict is Verdict.FAIL
     shown = list(report.tensors.values())[:TENSORS] if report is not None else []
-    text = str(report) if failed else ""
+    text = of_payments(report) if failed else ""
     html: str = environment.get_template("report.html.j2").render(
         record=record,
         headline=headline(record),
         facts=list(facts(record)),
         settings=[(name, value) for name, value in record.settings.items() if name != "versions"],
-        versions=_versions(record) | {"matplotlib": mpl.__version__},
+        versions=(versions if isinstance(versions, dict) else {}) | {"matplotlib": mpl.__version__},
         losses=pictures.losses(record),
         differences=pictures.differences(record),
         heat_map=pictures.heat_map(record),
@@ -76,11 +66,6 @@ def page(record: Record) -> str:
         precision=PRECISION,
     )
     return html
-
-
-def _versions(record: Record) -> dict[str, Any]:
-    versions = record.settings.get("versions")
-    return dict(versions) if isinstance(versions, dict) else {}
 
 
 def headline(record: Record) -> Headline:
@@ -106,30 +91,22 @@ def headline(record: Record) -> Headline:
 
 def updates(record: Record) -> int:
     """Give how many updates were done; the one that was halted or interrupted is not among them."""
-    done = (record.metrics or {}).get("iterations")
-    if isinstance(done, int):
-        return done
+    if record.metrics is not None:
+        return record.metrics.iterations
     return int(record.losses[-1, 0]) if record.losses.size else 0
 
 
 def facts(record: Record) -> Iterator[tuple[str, str, str]]:
     """Give name, figure and remark of what was measured."""
-    metrics = record.metrics or {}
-    test = metrics.get("test")
-    if isinstance(test, dict):
+    metrics = record.metrics
+    if metrics is not None and metrics.test is not None:
         guessing = "" if record.curve is None else f"{record.curve.share:.3f} by guessing"
-        for name, key, remark in (
-            ("Average precision", "average_precision", guessing),
-            ("ROC AUC", "roc_auc", "0.500 by guessing"),
-            (f"Recall at {PRECISION:.0%} precision", "recall_at_90_precision", "on the test rows"),
-        ):
-            if isinstance(test.get(key), int | float):
-                yield name, f"{test[key]:.3f}", remark
+        yield "Average precision", f"{metrics.test.average_precision:.3f}", guessing
+        yield "ROC AUC", f"{metrics.test.roc_auc:.3f}", "0.500 by guessing"
+        yield f"Recall at {PRECISION:.0%} precision", f"{metrics.test.recall_at_90_precision:.3f}", "on the test rows"
     if record.losses.size:
         yield "Iterations", f"{updates(record):,}", f"{len(record.epochs)} whole epochs"
-    if isinstance(metrics.get("seconds"), int | float):
-        yield "Training", f"{metrics['seconds']:.2f} s", "checks included"
-    share = metrics.get("checks_share")
+    if metrics is not None:
+        yield "Training", f"{metrics.seconds:.2f} s", "checks included"
     if record.checks:
-        took = f"{share:.0%} of the time" if isinstance(share, int | float) else ""
-        yield "Gradient checks", f"{len(record.checks):,}", took
+        yield "Gradient checks", f"{len(record.checks):,}", f"{metrics.checks_share:.0%} of the time" if metrics else ""

@@ -23,19 +23,9 @@ MARK = {Verdict.PASS: ("o", "blue", 4.5), Verdict.UNDECIDED: ("D", "open", 6.0),
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture in two widths.
+    """One picture as SVG in two widths, for a screen and for a phone; `alt` says in words what can be seen."""
 
-    Attributes
-    ----------
-    name : str
-        Unique on the page.
-    alt : str
-        What can be seen, in words.
-    wide, narrow : str
-        SVG elements, for a screen and for a phone.
-    """
-
-    name: str
+    name: str  # unique on the page
     alt: str
     wide: str
     narrow: str

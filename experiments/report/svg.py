@@ -35,16 +35,9 @@ STYLE = {
 
 
 def svg(draw: Callable[[Any, float], object], prefix: str, width: float, height: float) -> str:
-    """Draw into a figure and give it as one SVG element, to stand in a page of HTML or alone.
+    """Draw into a figure and give it as one SVG element, to stand in a page of HTML or alone; sizes are in points.
 
-    Parameters
-    ----------
-    draw : callable
-        Takes a figure and its width in points.
-    prefix : str
-        What all ids in it begin with, so that several pictures can share a page.
-    width, height : float
-        In points; what is drawn may change the height.
+    Every id in it begins with the prefix, so that several pictures can share a page.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -3,46 +3,35 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experiments.fraud.settings import UsageError
+from experiments.command import UsageError
 from trainer.callbacks.checkpoint import PATTERN
 from trainer.storage.durable import UNFINISHED, make_folder, replace_file
 from trainer.storage.json_rows import finite, plain
 
+T = TypeVar("T")
+
 STATE = "run.json"
-LARGEST = 2**24  # bytes of a JSON file that is read back
+MOST_JSON = 64 << 20  # bytes of a file that is read back; a report of thousands of tensors takes one MiB
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError, MemoryError)
 BALLAST = 2**14  # bytes that the lock file takes up meanwhile: room for the last run.json on a disk that is full
 
 
 class RunFolder:
     """A folder for the files of one run. Asking for it creates nothing; entering it as a context does.
 
-    Parameters
-    ----------
-    path : path
-        A folder, or where one can be made; its parents are made too.
-    overwrite, resume : bool, default=False
-        Whether an earlier run there may go, or is to go on.
-
-    Raises
-    ------
-    UsageError
-        If nothing can be written there, an earlier run would be lost, or another run is at work there.
-
-    Notes
-    -----
-    ``run.json`` says how the run ended; while it is at work, and after it was killed outright, ``"running"``, with its
-    process id. Whether it is at work a lock on the file ``lock`` tells, which the system lifts when a process
-    ends in whichever way.
+    ``run.json`` says how the run ended; while it is at work, and after it was killed outright, ``"running"``. Which of
+    both, the lock on the file ``lock`` tells: the system lifts it when a process ends in whichever way.
     """
 
     history = "history.jsonl"
@@ -76,13 +65,7 @@ class RunFolder:
         return self.path / name
 
     def __enter__(self) -> Self:
-        """Make the folder, lock it, and take away what an earlier run left, unless that is to go on.
-
-        Raises
-        ------
-        UsageError
-            If that cannot be done.
-        """
+        """Make the folder, lock it, and take away what an earlier run left, unless that is to go on."""
         try:
             make_folder(self.path)
             self._handle = self._locked()
@@ -113,13 +96,7 @@ class RunFolder:
         self._release()
 
     def end(self, outcome: str, reason: str | None, **more: Any) -> None:
-        """Say in ``run.json`` how the run ended.
-
-        Raises
-        ------
-        OSError
-            If that cannot be written.
-        """
+        """Say in ``run.json`` how the run ended."""
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._state |= {"outcome": outcome, "reason": reason, "ended": ended} | more
         if self._handle is not None:
@@ -138,30 +115,13 @@ class RunFolder:
         text = json.dumps(finite(plain(data)), indent=2, allow_nan=False) + "\n"
         replace_file(self / name, lambda file: file.write(text.encode()))
 
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write named arrays, for `numpy.load`."""
-        replace_file(self / name, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        replace_file(self / name, lambda file: np.savez(file, **arrays))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Read one JSON file back; None if there is none.
-
-        Raises
-        ------
-        UsageError
-            If it holds something else.
-        """
-        try:
-            with (self / name).open("rb") as file:
-                data = json.loads(file.read(LARGEST))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{self / name} cannot be read. Expected what a run wrote. Received {error}.") from error
-        if not isinstance(data, dict):
-            raise UsageError(
-                f"{self / name} is no file of a run. Expected a JSON object. Received {type(data).__name__}."
-            )
-        return data
+        """Read one JSON file back, None if there is none; a `UsageError` if it holds something else."""
+        return read_file(self / name, MOST_JSON, json_object)
 
     def _clear(self, pattern: str) -> None:
         for path in self.path.glob(pattern):
@@ -199,3 +159,30 @@ class RunFolder:
         return UsageError(
             f"--out cannot be written. Expected a folder, or where one can be made. Received {self.path}: {reason}."
         )
+
+
+def read_file(path: Path, most: int, read: Callable[[Path], T]) -> T | None:
+    """Read a file, None if there is none; refuse it where it is too large or not what it should be."""
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > most:
+            raise UsageError(f"a file is too large. Expected at most {most >> 20} MiB. Received {path}")
+        return read(path)
+    except UsageError:
+        raise
+    except OSError as error:
+        raise UsageError(f"a file cannot be read. Expected permission to. Received {path}: {error.strerror}") from error
+    except (*BROKEN, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(
+            f"a file is broken. Expected what a run of this version wrote. Received {path}: {reason}"
+        ) from error
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        raise TypeError(f"not an object but {type(data).__name__}")
+    return data

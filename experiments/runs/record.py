@@ -1,18 +1,23 @@
 """Record: what one run left behind, as data that a page or a picture is made from."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from checks import GradientReport, Verdict
+from experiments.runs.results import Curve, Results
 from trainer.network.parameters import Array
+from trainer.storage.codec import from_plain
 
-COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+MAY_LACK = {"rounding": math.nan, "cause": "", "worst": ""}  # in a row of the history
 
 
 @dataclass(frozen=True)
 class Check:
-    """One gradient check, as the history has it; what it lacks is NaN or empty."""
+    """One gradient check, as the history has it."""
 
     iteration: int
     loss: float
@@ -23,64 +28,43 @@ class Check:
     cause: str
     worst: str
 
-
-@dataclass(frozen=True)
-class Curve:
-    """How well fraud is found among the test rows, at every cut; see `experiments.runs.curve`.
-
-    Attributes
-    ----------
-    recall, precision : ndarray of shape (n_points,)
-        Of the cuts, the strictest last.
-    share : float
-        Of fraud among the test rows: the precision of guessing.
-    cut : float
-        The probability from which on a payment is called fraud.
-    cut_recall, cut_precision : float
-        At that cut.
-    confusion : dict of str to int
-        The `COUNTS` at that cut.
-    """
-
-    recall: Array
-    precision: Array
-    share: float
-    cut: float
-    cut_recall: float
-    cut_precision: float
-    confusion: dict[str, int]
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not 0.0 < self.threshold < 1.0:
+            raise ValueError(f"the threshold is {self.threshold}")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run left behind; None or empty where a run was cut short.
+    """What a run left behind; None or empty where it was cut short."""
 
-    Attributes
-    ----------
-    settings : dict
-        The options, and ``"versions"``.
-    losses : ndarray of shape (n_iterations, 2)
-        Iteration and loss of every update.
-    epochs : ndarray of shape (n_epochs, 3)
-        Iteration, loss over the epoch, and validation loss (NaN without).
-    checks : list of Check
-        In the order they ran.
-    outcome : str
-        That of the metrics, or ``"unfinished"``.
-    metrics : dict or None
-    proof : str or None
-        The paragraph.
-    report : GradientReport or None
-        The last check, which after a halt is the failing one.
-    curve : Curve or None
-    """
-
-    settings: Mapping[str, Any]
-    losses: Array
-    epochs: Array
+    settings: Mapping[str, Any]  # and "versions"
+    losses: Array  # iteration and loss of every update
+    epochs: Array  # iteration, loss over the epoch, and validation loss or NaN
     checks: list[Check] = field(default_factory=list)
     outcome: str = "unfinished"
-    metrics: Mapping[str, Any] | None = None
+    metrics: Results | None = None
     proof: str | None = None
-    report: GradientReport | None = None
+    report: GradientReport | None = None  # of the last check, which after a halt is the failing one
     curve: Curve | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], **rest: Any) -> Self:
+        """Make it from the rows of a history, and whatever else there is."""
+        losses, epochs, checks = [], [], []
+        for row in rows:
+            if row["event"] == "iteration":
+                losses.append((int(row["iteration"]), float(row["loss"])))
+                if "verdict" in row:
+                    checks.append(from_plain(Check, MAY_LACK | dict(row), "check"))
+            elif row["event"] == "epoch":
+                validation = row.get("validation_loss")
+                numbers = row["iteration"], row["epoch_loss"], math.nan if validation is None else validation
+                epochs.append([float(number) for number in numbers])
+        return cls(
+            settings,
+            np.array(losses, dtype=np.float64).reshape(-1, 2),
+            np.array(epochs, dtype=np.float64).reshape(-1, 3),
+            checks,
+            **rest,
+        )

@@ -12,7 +12,7 @@ from checks.measure.layout import Array
 from checks.measure.slopes import central_sweep
 from checks.options import STEP
 from checks.training.probe import Probe, Sampler
-from datasets.fraud import Split
+from datasets import Split
 from experiments.bugs.bugs import BUGS, plant
 from experiments.peers import FlatProbe, available
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from checks.training.probe import Probe
-from datasets.fraud import Split
+from datasets import Split
 from experiments.speed.checkers import check, exercise_gradient, probe_of, torch_gradcheck
 from experiments.speed.timing import Row, stopwatch
 

@@ -25,8 +25,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from datasets import make_fraud
-from datasets.fraud import Split
+from datasets import Split, make_fraud
 from experiments import mapped
 from experiments.speed import growth, plot
 from experiments.speed.checkers import callback_rows, fast_rows, full_rows, share_rows

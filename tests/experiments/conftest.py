@@ -1,13 +1,14 @@
 """Run folders of the main job, made once for all tests that only read them."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from experiments.fraud.main import main
-
+ROOT = Path(__file__).parents[2]
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
 RUNS = {
     "completed": [],
@@ -19,14 +20,27 @@ RUNS = {
 }
 
 
+MAKE = """
+import sys
+from experiments.fraud.main import main
+*small, root = sys.argv[1:]
+for name, options in RUNS.items():
+    main([*small, *options, "--quiet", "--out", f"{root}/{name}"])
+"""
+
+
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give a function: the folder of a run, by its name in `RUNS`; to be read and not written."""
+    """Give a function: the folder of a run, by its name in `RUNS`; to be read and not written.
+
+    A process of its own makes them: what the first test to ask for one has patched would otherwise be in it.
+    """
     root = tmp_path_factory.mktemp("runs")
 
     def folder(name: str) -> Path:
         if not (root / name).exists():
-            main([*SMALL, *RUNS[name], "--quiet", "--out", str(root / name)])
+            command = [sys.executable, "-c", MAKE.replace("RUNS", repr(RUNS)), *SMALL, str(root)]
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         return root / name
 
     return folder

@@ -14,7 +14,7 @@ import pytest
 
 from checks import GradientReport, check_gradients
 from experiments.fraud.main import main
-from experiments.screen import HEIGHT, WIDTH, one_screen
+from experiments.screen import HEIGHT, WIDTH, of_payments, one_screen
 from trainer import History
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,19 @@ def test_the_report_of_a_deep_network_still_fits_the_screen() -> None:
         assert max(map(len, lines)) <= WIDTH
         assert any(f"Look here first: W{wrong[-1]}[" in line for line in lines)
         assert any(line.startswith(f"  W{wrong[-1]} ") and "FAIL" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("64 rows, 106 of the 240 with target 1 among them", "64 rows, 106 of the 240 with fraud among them"),
+        ("The terms class 0, class 1, l2 of the loss", "The terms legitimate rows, fraud rows, l2 of the loss"),
+        ("Term 'rows of class 1' on its own: PASS", "Term 'fraud rows' on its own: PASS"),
+        ("legitimate rows, fraud rows, with fraud, class 10", "legitimate rows, fraud rows, with fraud, class 10"),
+    ],
+)
+def test_classes_and_targets_are_shown_in_the_words_of_payments(said: str, words: str) -> None:
+    assert of_payments(said) == words
 
 
 def test_logging_is_left_as_it_was_found() -> None:

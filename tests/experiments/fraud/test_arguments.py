@@ -1,6 +1,8 @@
 """What the main job refuses, in one line that says what was expected and received, and what its help teaches."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
 from experiments.screen import WIDTH
 
+ROOT = Path(__file__).parents[3]
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
 Captured = pytest.CaptureFixture[str]
 
@@ -88,3 +91,15 @@ def test_help_teaches_examples_and_exit_codes_and_its_examples_can_be_typed(caps
     assert len(examples) >= 5
     for options in examples:
         parse(options.split())
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--samples", "many"]])
+def test_nothing_that_takes_a_second_to_import_is_imported_before_the_options_are_read(options: list[str]) -> None:
+    """In a process of its own: here everything is imported already."""
+    program = "import sys\nfrom experiments.fraud.main import main\n"
+    program += f"try:\n    main({options})\nexcept SystemExit:\n    pass\n"
+    program += (
+        "print(*{'sklearn', 'scipy', 'pandas', 'matplotlib', 'numba', 'torch'} & set(sys.modules), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == ""

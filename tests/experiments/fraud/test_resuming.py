@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from io import FileIO
@@ -33,10 +34,20 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def started(out: Path, *options: str, at: int = 30, **more: Any) -> "subprocess.Popen[bytes]":
-    """Start a long run, and come back when it has done some iterations."""
+def started(out: Path, *options: str, at: int = 30, ignores: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+    """Start a long run, and come back when it has done some iterations.
+
+    What it does about signals it inherits, and these tests may run under nohup, or behind an & of a script.
+    """
+
+    def as_in_a_terminal() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number in ignores else signal.SIG_DFL)
+
     command = [sys.executable, "-m", "experiments.fraud", *LONG, *options, "--out", str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=as_in_a_terminal
+    )
     while process.poll() is None:
         with suppress(FileNotFoundError):
             if (out / "history.jsonl").read_bytes().count(b"\n") > at and checkpoints(out):
@@ -92,7 +103,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_its_last_iteration(tmp_path:
 
 
 def test_a_run_under_nohup_does_not_end_with_its_terminal(tmp_path: Path) -> None:
-    process = started(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = started(tmp_path, ignores=[signal.SIGHUP])
     process.send_signal(signal.SIGHUP)
     time.sleep(0.2)
     assert process.poll() is None

@@ -207,6 +207,26 @@ def test_a_term_that_is_no_longer_there_is_not_right(
     assert "not checked in W2 of term 'l2'." in flat(capsys.readouterr().out)
 
 
+def test_terms_are_told_by_the_names_that_version_0_1_gave_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = halted_job(tmp_path / "run", "--bug sign --terms")
+    archive = read_archive(kept, "violation", 1)
+    terms = archive.facts["report"]["terms"]
+    assert len(terms) == 3
+    names = ("legitimate rows", "fraud rows", "l2")
+    archive.facts["report"]["terms"] = dict(zip(names, terms.values(), strict=True))
+    write_archive(kept, "violation", 1, archive.arrays, archive.facts)
+    capsys.readouterr()
+    assert main([str(kept)]) == 0
+    assert "Reproduced to the last digit" in flat(capsys.readouterr().out)
+    assert main([str(kept), "--against", "trainer:Network"]) == 0
+    assert "PASS in W2, W2 of term 'legitimate rows', W2 of term 'fraud rows', W2 of term 'l2'" in flat(
+        capsys.readouterr().out
+    )
+
+
 def test_a_mistake_that_the_file_cannot_hold_is_not_called_reproduced(tmp_path: Path, capsys: Captured) -> None:
     network = Network((5, 3, 1))
     right = network.loss_and_gradients

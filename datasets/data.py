@@ -1,0 +1,73 @@
+"""Data: a table of payments in three parts, ready for a network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Some rows of the table and what they turned out to be.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_samples, n_features), float64
+        One payment a row, C-contiguous. Every column of numbers is in standard deviations of the training rows.
+    targets : ndarray of shape (n_samples,), float64
+        1.0 for fraud, 0.0 for an honest payment.
+    """
+
+    inputs: Array
+    targets: Array
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return len(self.targets)
+
+    @property
+    def n_fraud(self) -> int:
+        """Number of rows that are fraud."""
+        return int(np.count_nonzero(self.targets))
+
+    def __repr__(self) -> str:
+        """Say how large it is; the rows themselves would fill the screen."""
+        return f"Split({self.n_samples} rows, {self.n_fraud} fraud, {self.inputs.shape[1]} features)"
+
+
+@dataclass(frozen=True, eq=False)
+class FraudData:
+    """The three parts of a table of payments.
+
+    Attributes
+    ----------
+    train, validation, test : Split
+        60, 20 and 20 % of the rows. No row is in two of them.
+    feature_names : tuple of str
+        One name a column. ``("V1", "V2", ...)`` of `make_fraud`, where every column means the same kind of thing: an
+        anonymous score of a payment, standardised and therefore dimensionless.
+    notes : tuple of str
+        Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
+    warnings : tuple of str
+        What of a table is not used, and why.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    feature_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return len(self.feature_names)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows in all three parts together."""
+        return self.train.n_samples + self.validation.n_samples + self.test.n_samples
