@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.speed.timing import Row
+from experiments.figures import Figure, compared
 from trainer import Network, Trainer
 
 FEATURES = 30
@@ -59,7 +59,7 @@ def peak_megabytes() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
-def measure(n_rows: int, threads: int = 1) -> Row:
+def measure(n_rows: int, threads: int = 1) -> Figure:
     """Write the files, train in a process of its own, and give the row of the table."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as name:
@@ -74,8 +74,8 @@ def measure(n_rows: int, threads: int = 1) -> Row:
         f"{result['last_loss']:.3f}; {result['before']:.0f} MB were the interpreter and its packages"
     )
     peak = result["peak"]
-    figure = f"training from a memory-mapped file of {n_rows:,} rows: peak resident memory"
-    return Row(figure, peak, peak, peak, LIMIT, better="lower", unit="MB", detail=detail)
+    name = f"training from a memory-mapped file of {n_rows:,} rows: peak resident memory"
+    return compared(name, (peak, peak, peak), LIMIT, lower=True, unit="MB", note=detail)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.train is not None:
         print(json.dumps(train(arguments.train)))
         return 0
-    row = measure(arguments.rows)
-    print(f"{row.figure}: {row.value:.0f} MB (at most {LIMIT:.0f}); {row.detail}")
-    return 0 if row.met else 1
+    figure = measure(arguments.rows)
+    print(f"{figure.name}: {figure.measured} ({figure.required}); {figure.note}")
+    return 0 if figure.met else 1
 
 
 if __name__ == "__main__":

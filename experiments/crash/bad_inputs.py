@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from tqdm import tqdm
 
 from experiments.crash.small_run import in_memory, silent
+from experiments.figures import Figure
 from experiments.fraud.settings import UsageError
-from experiments.judgement import Judgement
 
 CASES, QUICK_CASES = 24_000, 800
 LONGEST = 20  # seconds that a case may take
@@ -141,20 +141,20 @@ def explore(entrance: Entrance, cases: int, number: int) -> tuple[Counter[str], 
     return counts, failures
 
 
-def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Judgement:
+def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Figure:
     """Count what ended in anything but a clear error or a right result."""
     total = sum(results.values(), Counter[str]())
-    return Judgement(
+    return Figure(
         f"bad inputs to loaders, library and command line ({total.total():,} cases): errors of the wrong kind",
         f"{total['traceback']:,}",
         f"0 of at least {required:,}",
         not total["traceback"] and total.total() >= required,
-        {"cases": total.total(), **total, "by entrance": {name: dict(counts) for name, counts in results.items()}},
-        failures,
+        numbers={"cases": total.total(), **total, "by entrance": {name: dict(one) for name, one in results.items()}},
+        failures=failures,
     )
 
 
-def measure(*, quick: bool, number: int) -> Judgement:
+def measure(*, quick: bool, number: int) -> Figure:
     """Try bad inputs everywhere, and judge what came of them."""
     from experiments.crash.entrances import entrances
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from experiments.crash.damages import DAMAGES
 from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from trainer.callbacks.snapshot import Snapshot
 from trainer.storage.history import History
 
@@ -133,21 +133,21 @@ def _read(target: Target, folder: Path, bad: Files, name: str) -> Any:
     return target.read(folder, name)
 
 
-def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Judgement:
+def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Figure:
     """Count what nobody has noticed."""
     total = sum(results.values(), Counter[str]())
     wrong = total["unnoticed"] + total["traceback"]
-    return Judgement(
+    return Figure(
         f"damaged, mixed or swapped files read without being noticed ({total.total():,} cases)",
         f"{wrong}",
         f"0 of at least {required:,}",
         wrong == 0 and total.total() >= required,
-        {"cases": total.total(), **total, "by target": {name: dict(counts) for name, counts in results.items()}},
-        failures,
+        numbers={"cases": total.total(), **total, "by target": {name: dict(one) for name, one in results.items()}},
+        failures=failures,
     )
 
 
-def measure(*, quick: bool, seed: int) -> Judgement:
+def measure(*, quick: bool, seed: int) -> Figure:
     """Damage files, and judge what their readers made of it."""
     cases = QUICK_CASES if quick else CASES
     results: dict[str, Counter[str]] = {}

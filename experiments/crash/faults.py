@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from experiments.crash.faulty_disk import FAULTS, FaultyDisk, Killed
 from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from experiments.runs.folder import RunFolder
 from trainer import latest_checkpoint
 from trainer.callbacks.checkpoint import checkpoints
@@ -156,21 +156,21 @@ def _fill(folder: Path, files: Files) -> None:
         (folder / name).write_bytes(content)
 
 
-def judge(counts: Counter[str], failures: list[str]) -> Judgement:
+def judge(counts: Counter[str], failures: list[str]) -> Figure:
     """Count the faults after which something was lost."""
     faults = counts.total()
-    return Judgement(
+    return Figure(
         f"write, fsync, rename, close, unlink failing or the last call before a crash, each once ({faults:,} faults): "
         "the last good state loads",
         f"{faults - len(failures):,} of {faults:,}",
         "all",
         not failures and faults > 0,
-        {"faults": faults, "failures": len(failures), "by call": dict(counts.most_common())},
-        failures,
+        numbers={"faults": faults, "failures": len(failures), "by call": dict(counts.most_common())},
+        failures=failures,
     )
 
 
-def measure(*, quick: bool) -> Judgement:
+def measure(*, quick: bool) -> Figure:
     """Inject every fault into every call, and judge what was left."""
     counts: Counter[str] = Counter()
     failures: list[str] = []

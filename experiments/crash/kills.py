@@ -13,7 +13,7 @@ from tqdm import tqdm
 from experiments.crash.killed_run import MOMENTS, KilledRun
 from experiments.crash.remains import differences, outcome, torn
 from experiments.crash.small_run import in_memory, on_disk
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from trainer.storage.durable import UNFINISHED
 
 RUNS, QUICK_RUNS = 288, 12
@@ -103,19 +103,19 @@ def _cut(run: KilledRun, whole: KilledRun, number: int, duration: float, rng: ra
     return {"places": places, "wrong": wrong}
 
 
-def judge(outcomes: Sequence[dict[str, Any]], required: int) -> Judgement:
+def judge(outcomes: Sequence[dict[str, Any]], required: int) -> Figure:
     """Count the runs that ended as if they had never been killed."""
     same = sum(not outcome["wrong"] for outcome in outcomes)
     places = Counter(place for outcome in outcomes for place in outcome["places"])
     kills = places.total() - places["after the end"]  # the others came too late
     hit = sum(set(outcome["places"]) != {"after the end"} for outcome in outcomes)
-    return Judgement(
+    return Figure(
         f"runs killed by SIGKILL at random moments ({kills} kills, {hit} runs hit), then resumed: same bits as a run "
         "never interrupted",
         f"{same} of {len(outcomes)}",
         f"all, at least {required} hit",
         same == len(outcomes) and hit >= required,
-        {
+        numbers={
             "runs": len(outcomes),
             "same": same,
             "hit": hit,
@@ -123,11 +123,11 @@ def judge(outcomes: Sequence[dict[str, Any]], required: int) -> Judgement:
             "where": dict(places.most_common()),
             "settings": len({outcome["options"] for outcome in outcomes}),
         },
-        [f"{outcome['options']}: {'; '.join(outcome['wrong'])}" for outcome in outcomes if outcome["wrong"]],
+        failures=[f"{outcome['options']}: {'; '.join(outcome['wrong'])}" for outcome in outcomes if outcome["wrong"]],
     )
 
 
-def measure(*, quick: bool, jobs: int, seed: int) -> Judgement:
+def measure(*, quick: bool, jobs: int, seed: int) -> Figure:
     """Kill and resume runs, and judge what came of them."""
     runs = QUICK_RUNS if quick else RUNS
     chosen = QUICK if quick else settings()

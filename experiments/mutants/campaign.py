@@ -14,12 +14,10 @@ from checks.training.probe import Probe, Sampler
 from datasets import make_fraud
 from experiments.bugs.bugs import BUGS, entry, plant
 from experiments.mutants.truth import differences, textbook_gradients
-from experiments.mutants.units import Unit
+from experiments.mutants.units import Outcome, Unit
 from experiments.peers import FlatProbe, available
 from trainer import SGD, Adam, Network, Parameters, Trainer, WeightedBinaryCrossEntropy
 from trainer.network.parameters import Array
-
-Outcome = dict[str, Any]
 
 MODES = tuple(product(("full", "directions"), ("central", "complex")))
 N_ROWS = 860  # 60 % of them train: 516, so that a probe of 512 rows can be drawn

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from trainer import Network
+
+Outcome = dict[str, Any]  # of one check
 
 
 @dataclass(frozen=True)

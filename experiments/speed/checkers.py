@@ -14,9 +14,10 @@ from checks.measure.slopes import STEP, central_sweep
 from checks.training.probe import Probe, Sampler
 from datasets.fraud import Split
 from experiments.bugs.bugs import BUGS, plant
+from experiments.figures import Figure, compared
 from experiments.peers import FlatProbe, available
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own
-from experiments.speed.timing import Row, quartiles, ratios, side_by_side, stopwatch
+from experiments.speed.timing import quartiles, ratios, side_by_side, stopwatch
 from trainer import Callback, CompiledNetwork, Network, TrainState
 from trainer.callbacks.base import HOOKS
 
@@ -83,7 +84,7 @@ def torch_gradcheck(probe: Probe, *, fast_mode: bool) -> Callable[[], bool]:
     return lambda: bool(torch.autograd.gradcheck(loss, parameters, fast_mode=fast_mode, raise_exception=False))
 
 
-def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Row]:
+def full_figures(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Figure]:
     """Measure the full check on 256 rows against the exercise's loop and torch's slow mode."""
     probe, best = probe_of(data, 256, sizes), probe_of(data, 256, sizes, compiled=HAS_COMPILER)
     layout = Layout(best.parameters)
@@ -97,22 +98,25 @@ def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> 
     if find_spec("torch"):
         runs["torch"] = torch_gradcheck(probe, fast_mode=False)
     seconds = side_by_side(runs, repetitions)
-    detail = (
+    note = (
         f"{probe.network.n_parameters} parameters; numbers {apart:.1g} apart; {_milliseconds(seconds)}; "
         "torch has the network in torch, in double, with its own gradient"
     )
-    peers = {"exercise": ("the exercise's loop", 10, 25), "torch": ("torch's `gradcheck` in slow mode", 15, 40)}
-    rows = []
+    peers: dict[str, tuple[str, float, float]] = {
+        "exercise": ("the exercise's loop", 10, 25),
+        "torch": ("torch's `gradcheck` in slow mode", 15, 40),
+    }
+    figures = []
     for name, how in (("backproof", "full check"), ("numpy alone", "full check in numpy alone")):
         for peer, (called, *goals) in peers.items():
             if name in seconds and peer in seconds:
-                floor, aim = goals if name == "backproof" else (None, None)
-                figure = f"{how}, 256 rows: against {called}"
-                rows.append(Row(figure, *ratios(seconds[peer], seconds[name]), floor, aim, detail=detail))
-    return rows
+                judged = goals if name == "backproof" else ()
+                ratio = ratios(seconds[peer], seconds[name])
+                figures.append(compared(f"{how}, 256 rows: against {called}", ratio, *judged, note=note))
+    return figures
 
 
-def fast_rows(data: Split, repetitions: int) -> list[Row]:
+def fast_figures(data: Split, repetitions: int) -> list[Figure]:
     """Measure one random direction against torch's fast mode: time, and what each of them finds."""
     if not find_spec("torch"):
         return []
@@ -121,9 +125,9 @@ def fast_rows(data: Split, repetitions: int) -> list[Row]:
     runs = {"backproof": lambda: check(probe, "directions", rng), "torch": torch_gradcheck(probe, fast_mode=True)}
     seconds = side_by_side(runs, repetitions)
     fast, own, total = found(data)
-    detail = f"found of {total} mistakes of 1 % or in one entry: {own}, torch {fast}; {_milliseconds(seconds)}"
+    note = f"found of {total} mistakes of 1 % or in one entry: {own}, torch {fast}; {_milliseconds(seconds)}"
     name = '`coverage="directions"`, 64 rows: against `gradcheck(fast_mode=True)`'
-    return [Row(name, *ratios(seconds["torch"], seconds["backproof"]), 3, 10, detail=detail)]
+    return [compared(name, ratios(seconds["torch"], seconds["backproof"]), 3, 10, note=note)]
 
 
 def found(data: Split) -> tuple[int, int, int]:
@@ -162,13 +166,13 @@ class Timed(GradientCheck):
             self.each.append(seconds)
 
 
-def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
+def share_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:
     """Measure what the check costs a training run: the time inside it, and the run with and without."""
     kinds = {"training": HAS_COMPILER} | ({"training in numpy alone": False} if HAS_COMPILER else {})
-    return [_share_row(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
+    return [_share_figure(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
 
 
-def _share_row(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Row:
+def _share_figure(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Figure:
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     shares: list[float] = []
     first: list[float] = []
@@ -186,15 +190,15 @@ def _share_row(data: Split, epochs: int, repetitions: int, how: str, *, compiled
 
     seconds = side_by_side({"alone": fit, "checked": checked}, repetitions)
     longer = 100 * (ratios(seconds["checked"], seconds["alone"])[0] - 1)
-    detail = (
+    note = (
         f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}; "
         f"{_milliseconds({'the first check': first, 'a later one': later})}"
     )
     name = f'`coverage="directions"`, k = 100, 64 rows, float32 {how}: share of the time'
-    return Row(name, *quartiles(shares[1:]), 2.0, 0.5, "lower", "%", detail)
+    return compared(name, quartiles(shares[1:]), 2.0, 0.5, lower=True, unit="%", note=note)
 
 
-def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
+def callback_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:
     """Measure seven callbacks that override every hook with an empty body, against none."""
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     idle = type("Idle", (Callback,), {hook: lambda self, state: None for hook in HOOKS})
@@ -209,20 +213,11 @@ def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
     hooks = [getattr(idle(), name) for name in ("on_batch_begin", "on_gradients_computed", "on_batch_end")] * 7
     calls = statistics.median(stopwatch(lambda: [hook(state) for hook in hooks]) for _ in range(1000))
     step = statistics.median(seconds["none"]) / (epochs * -(-len(inputs) // 256))
-    detail = (
+    note = (
         f"the {len(hooks)} calls take {1e6 * calls:.2f} µs of a step of {1e6 * step:.0f} µs; {_milliseconds(seconds)}"
     )
-    return [
-        Row(
-            "seven callbacks that do nothing, at every hook: share of a step",
-            *quartiles(more),
-            2.0,
-            0.5,
-            "lower",
-            "%",
-            detail,
-        )
-    ]
+    name = "seven callbacks that do nothing, at every hook: share of a step"
+    return [compared(name, quartiles(more), 2.0, 0.5, lower=True, unit="%", note=note)]
 
 
 def _milliseconds(seconds: dict[str, list[float]]) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 
 from checks.training.probe import Probe
 from datasets.fraud import Split
+from experiments.figures import Figure, compared
 from experiments.speed.checkers import check, exercise_gradient, probe_of, torch_gradcheck
-from experiments.speed.timing import Row, stopwatch
+from experiments.speed.timing import quartiles, stopwatch
 
-WIDTHS = {  # of the two hidden layers; the third is the reference network
+WIDTHS = {  # of the two hidden layers; the third is the reference network of the tables
     100: (3, 3),
     1_000: (19, 19),
     4_097: (64, 32),
@@ -24,6 +25,7 @@ WIDTHS = {  # of the two hidden layers; the third is the reference network
     1_000_000: (985, 985),
     10_000_000: (3_147, 3_147),
 }
+REFERENCE = 4_097
 ROWS = 64
 PEERS_AT_MOST = 10_000  # parameters up to which the quadratic peers are run: at 100,000 each takes many minutes
 
@@ -94,37 +96,38 @@ def exponent(points: list[Point], name: str = "backproof") -> float:
     return statistics.linear_regression(n, seconds).slope
 
 
-def rows(along: list[Point], every: list[Point]) -> list[Row]:
-    """Sum the two curves up in rows of the table."""
-    last, first = along[-1], along[0]
+def figures(along: list[Point], every: list[Point]) -> list[Figure]:
+    """Sum the two curves up."""
     cost = [point.seconds["backproof"] / point.seconds["passes"] for point in along]
     worst = max(point.memory - point.activations for point in along[len(along) // 2 :])
-    span = f"{first.n_parameters:.0e} to {last.n_parameters:.0e} parameters"
-    slope = exponent(every)
+    span = f"{along[0].n_parameters:.0e} to {along[-1].n_parameters:.0e} parameters"
+    memory = ", ".join(f"{p.n_parameters}: {p.memory:.2f} (activations {p.activations:.2f})" for p in along)
     return [
-        Row(
+        compared(
             f"`directions`, {span}: check against one forward and one backward pass, at the largest",
-            *(cost[-1], min(cost), max(cost)),
-            floor=None,
-            better="lower",
-            detail=", ".join(f"{p.n_parameters}: {1e3 * p.seconds['backproof']:.3g} ms" for p in along),
+            (cost[-1], min(cost), max(cost)),
+            lower=True,
+            note=_milliseconds(along),
         ),
-        Row(
+        compared(
             "`directions`: peak memory over the parameters', activations of the probe aside",
-            *(worst, worst, worst),
-            floor=4.0,
-            better="lower",
-            detail=", ".join(f"{p.n_parameters}: {p.memory:.2f} (activations {p.activations:.2f})" for p in along),
+            quartiles([worst]),
+            4.0,
+            lower=True,
+            note=memory,
         ),
-        Row(
+        compared(
             f"`full`, {every[0].n_parameters} to {every[-1].n_parameters} parameters: exponent of the time in n",
-            *(slope, slope, slope),
-            floor=None,
-            better="lower",
+            quartiles([exponent(every)]),
+            lower=True,
             unit="",
-            detail=", ".join(f"{p.n_parameters}: {1e3 * p.seconds['backproof']:.3g} ms" for p in every),
+            note=_milliseconds(every),
         ),
     ]
+
+
+def _milliseconds(points: list[Point]) -> str:
+    return ", ".join(f"{point.n_parameters}: {1e3 * point.seconds['backproof']:.3g} ms" for point in points)
 
 
 def _pairs(points: list[Point], name: str) -> list[tuple[float, float]]:

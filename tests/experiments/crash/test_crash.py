@@ -13,19 +13,19 @@ import pytest
 
 from experiments.crash import damage, faults, kills, soak
 from experiments.crash import main as crash
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from trainer.storage import durable
 
 ROOT = Path(__file__).parents[3]
 Patch = pytest.MonkeyPatch
 
 
-def quick_damage(monkeypatch: Patch) -> Judgement:
+def quick_damage(monkeypatch: Patch) -> Figure:
     monkeypatch.setattr(damage, "QUICK_CASES", 250)
     return damage.measure(quick=True, seed=3)
 
 
-def quick_faults(monkeypatch: Patch, every: int = 23) -> Judgement:
+def quick_faults(monkeypatch: Patch, every: int = 23) -> Figure:
     monkeypatch.setattr(faults, "QUICK_EVERY", every)
     return faults.measure(quick=True)
 
@@ -237,7 +237,7 @@ def test_bad_usage_is_refused_before_anything_runs(options: list[str], capsys: p
 def test_without_hypothesis_the_campaign_says_what_it_lacks(
     monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(crash, "_is_there", lambda name: name != "hypothesis")
+    monkeypatch.setattr(crash, "find_spec", lambda name: None if name == "hypothesis" else name)
     with pytest.raises(SystemExit):
         crash.main(["--quick"])
     assert "pip install backproof[test]" in capsys.readouterr().err
