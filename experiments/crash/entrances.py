@@ -7,6 +7,7 @@ import shlex
 import zipfile
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ from hypothesis import strategies as st
 from checks import GradientCheck, assert_gradients, check_gradients
 from checks.check import GradientCheckError
 from checks.flat import check_flat
-from datasets import make_fraud
-from experiments.crash.bad_inputs import WITH_ROWS, Entrance
+from checks.training.violation_file import read_violation
+from datasets import make_fraud, prepare, read_table
 from experiments.crash.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
-from experiments.crash.kept_entrances import kept_entrances
+from experiments.crash.entrance import WITH_ROWS, Entrance
 from experiments.crash.small_run import SmallRun
 from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
 from experiments.fraud.resuming import resumed
+from experiments.replay import main as replay
+from experiments.report import main as report
 from experiments.runs.folder import RunFolder
 from trainer import SGD, Adam, Checkpoint, EarlyStopping, History, Network, Snapshot, Trainer
 from trainer.callbacks.checkpoint import checkpoints
-from trainer.storage.archive import read_archive
+from trainer.storage.archive import read_archive, write_archive
 from trainer.storage.json_rows import line_of
 
 QUICK_RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2")
@@ -39,11 +42,14 @@ OPTIONS = shlex.split(
 )
 VALUES = shlex.split("0 1 2 3 7 0.5 1e-4 -1 1e400 nan inf adam sgd relu tanh full directions central float32 dW2 list")
 SMALL_VALUES = [value for value in VALUES if value != "list"]
+PAGE_FILES = ("settings.json", "metrics.json", "proof.json", "report.json", "run.json", "history.jsonl", "check.npz")
+ROWS = [["7", f"{row}.5", "DE" if row % 3 else "FR", "01"[row % 2]] for row in range(12)]
+TABLE = [["Time", "V1", "Country", "Class"], *ROWS]
 
 
 def entrances(folder: Path) -> list[Entrance]:
     """List the entrances; files go into a folder."""
-    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *kept_entrances(folder)]
+    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *_kept(folder), *_tables(folder)]
 
 
 def _files(folder: Path) -> list[Entrance]:
@@ -222,17 +228,79 @@ def _training(folder: Path) -> list[Entrance]:
     ]
 
 
+def _kept(folder: Path) -> list[Entrance]:
+    """List what a run has kept for its replay and its page."""
+    halted = folder / "halted"
+    _quietly(main, [*QUICK_RUN, "--epochs", "1", "--quiet", "--bug", "dW2", "--out", str(halted)])
+    violation = next(halted.glob("violation-*.npz"))
+    case = read_archive(violation, "violation", 1)
+    forged = folder / "violation.npz"
+    files = {name: (halted / name).read_bytes() for name in PAGE_FILES if (halted / name).exists()}
+
+    def read_forged(facts: Any) -> None:
+        if isinstance(facts, dict):  # which write_archive takes
+            write_archive(forged, "violation", 1, case.arrays, facts)
+            read_violation(forged)
+
+    def shown(content: bytes) -> None:
+        forged.write_bytes(content)
+        _command(replay.main, [str(forged)])
+
+    def page(changed: tuple[str, bytes]) -> None:
+        name, content = changed
+        (halted / name).write_bytes(content)
+        try:
+            _command(report.main, [str(halted), "--to", str(folder / "page.html")])
+        finally:
+            (halted / name).write_bytes(files[name])
+
+    data = {name: json.loads(raw) for name, raw in files.items() if name.endswith(".json")}
+    as_json = st.sampled_from(sorted(data)).flatmap(
+        lambda name: mutated(data[name]).map(lambda tree: (name, json.dumps(tree).encode()))
+    )
+    as_bytes = st.tuples(st.sampled_from(sorted(files)), st.binary(max_size=60))
+    return [
+        Entrance("violation, forged", mutated(case.facts), read_forged, 2),
+        Entrance("replay, noise", _damaged(violation.read_bytes()), shown, 0.5),
+        Entrance("report, files of a run", as_json, page, 0.3 if find_spec("matplotlib") else 1),
+        Entrance("report, noise", as_bytes, page, 0.3 if find_spec("matplotlib") else 1),
+    ]
+
+
+def _tables(folder: Path) -> list[Entrance]:
+    if not find_spec("pyarrow"):  # the extra `tables`
+        return []
+    path = folder / "table.csv"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        prepare(read_table(path), "Class")
+
+    cells = st.lists(st.lists(words | st.sampled_from(["", "1", "nan", "=1+1", '"']), max_size=5), max_size=7)
+    mixed = mutated(TABLE).filter(lambda table: isinstance(table, list)) | cells
+    text = mixed.map(
+        lambda rows: "\n".join(",".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows)
+    )
+    return [
+        Entrance("table", text.map(lambda all_of_it: all_of_it.encode(errors="replace")), read, 2),
+        Entrance("table, noise", st.binary(max_size=200), read, 0.5),
+        Entrance("table, JSON", json_values.map(lambda tree: json.dumps(tree).encode()), read, 0.3),
+    ]
+
+
+def _damaged(content: bytes) -> st.SearchStrategy[bytes]:
+    places = st.integers(0, len(content) - 1)
+    flipped = st.tuples(places, st.integers(1, 255)).map(
+        lambda two: content[: two[0]] + bytes([content[two[0]] ^ two[1]]) + content[two[0] + 1 :]
+    )
+    return flipped | places.map(lambda end: content[:end]) | st.binary(max_size=99)
+
+
 def _command_line(folder: Path) -> list[Entrance]:
     out = folder / "out"
 
     def run(argv: list[str]) -> None:
-        shown, said = io.StringIO(), io.StringIO()
-        with redirect_stdout(shown), redirect_stderr(said):
-            code = main([*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
-        if code not in (0, 1, 2) or "Traceback" in said.getvalue():
-            raise RuntimeError(f"exit code {code}: {said.getvalue()}")
-        if code == 2 and len(said.getvalue().splitlines()) != 1:
-            raise RuntimeError(f"bad usage is not one line: {said.getvalue()}")
+        _command(main, [*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
 
     def read(argv: list[str]) -> None:
         with redirect_stdout(io.StringIO()):
@@ -243,3 +311,19 @@ def _command_line(folder: Path) -> list[Entrance]:
         Entrance("parse, any words", st.lists(words | numbers.map(str), max_size=4), read, 1),
         Entrance("main", commands(QUICK_RUN, OPTIONS, SMALL_VALUES), run, 2.5),
     ]
+
+
+def _command(command: Any, argv: list[str]) -> None:
+    """Run a command; bad input must be one line and exit code 2."""
+    said, code = _quietly(command, argv)
+    if code not in (0, 1, 2) or "Traceback" in said:
+        raise RuntimeError(f"exit code {code}: {said}")
+    if code == 2 and len(said.splitlines()) != 1:
+        raise RuntimeError(f"bad usage is not one line: {said}")
+
+
+def _quietly(command: Any, argv: list[str]) -> tuple[str, int]:
+    said = io.StringIO()
+    with redirect_stdout(io.StringIO()), redirect_stderr(said):
+        code = command(argv)
+    return said.getvalue(), code

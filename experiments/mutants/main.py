@@ -74,9 +74,9 @@ def _share(name: str, hits: Sequence[bool], *, least: float | None = None, most:
     share = count / total if total else float("nan")
     required, met = "", None
     if most is not None:
-        required, met = f"≤ {100 * most:g} %", count <= most * total
+        required, met = f"≤ {100 * most:g} %" if most else "0", count <= most * total
     elif least is not None:
-        required, met = f"≥ {100 * least:g} %", count >= least * total
+        required, met = "100 %" if least == 1.0 else f"≥ {100 * least:g} %", count >= least * total
     measured = f"{count:,} of {total:,} ({100 * share:.2f} %)"
     return Figure(name, measured, required, met, numbers={"count": count, "total": total, "share": share})
 

@@ -58,7 +58,7 @@ def test_bad_inputs_end_in_a_clear_error_or_a_right_result(monkeypatch: Patch) -
 
 def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> None:
     pytest.importorskip("hypothesis", reason="the extra test")
-    from experiments.crash import bad_inputs, entrances
+    from experiments.crash import bad_inputs
 
     def unchecked(value: Any, what: str, expected: str, accepts: Any) -> None:
         if not accepts(value):
@@ -66,12 +66,12 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
 
     monkeypatch.setattr("trainer.optimizers.check_number", unchecked)
     monkeypatch.setattr(bad_inputs, "QUICK_CASES", 60)
-    all_of_them = entrances.entrances
+    all_of_them = bad_inputs.entrances
 
     def only_adam(folder: Path) -> list[bad_inputs.Entrance]:
         return [entrance for entrance in all_of_them(folder) if entrance.name == "Adam"]
 
-    monkeypatch.setattr(entrances, "entrances", only_adam)
+    monkeypatch.setattr(bad_inputs, "entrances", only_adam)
     row = bad_inputs.measure(quick=True, number=0)
     assert not row.met
     assert "TypeError at trainer/optimizers.py" in row.failures[0]
