@@ -2,20 +2,22 @@
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from checks import GradientCheck, GradientReport, Verdict, check_gradients, relative_difference
+from checks import GradientCheck, Verdict, relative_difference
 from checks.measure.layout import Array, Layout
 from checks.measure.objective import Objective
 from checks.measure.slopes import STEP, central_sweep
-from checks.training.probe import Probe, Sampler
+from checks.training.probe import Probe
 from datasets.fraud import Split
 from experiments.bugs.bugs import BUGS, plant
 from experiments.figures import Figure, compared
-from experiments.peers import FlatProbe, available
+from experiments.peers import FlatProbe, available, check, draw
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own
 from experiments.speed.timing import quartiles, ratios, side_by_side, stopwatch
 from trainer import Callback, CompiledNetwork, Network, TrainState
@@ -30,21 +32,7 @@ def probe_of(data: Split, rows: int, sizes: tuple[int, ...] = SIZES, seed: int =
     network = (CompiledNetwork if compiled else Network)(sizes)
     parameters = network.initial_parameters(rng)
     parameters.vector += 0.01 * rng.standard_normal(network.n_parameters)
-    index = Sampler(data.targets, rows).draw(rng)
-    return Probe(network, dict(parameters), index, data.inputs[index], data.targets[index], None)
-
-
-def check(probe: Probe, coverage: str, rng: np.random.Generator | None = None) -> GradientReport:
-    """Check a probe as the callback does."""
-    return check_gradients(
-        probe.loss,
-        probe.gradients,
-        probe.parameters,
-        coverage=coverage,
-        rng=rng,
-        coordinate_losses=probe.coordinate_losses,
-        complex_confirmed=True,
-    )
+    return draw(network, parameters, data, rows, rng)
 
 
 def exercise_gradient(probe: Probe, epsilon: float = STEP) -> Array:
@@ -91,10 +79,10 @@ def full_figures(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) 
     objective = Objective(best.loss, layout, layout.flatten(best.parameters, "parameters"), best.coordinate_losses)
     ours = np.concatenate([central_sweep(objective, name, STEP)[0] for name in layout.slices])
     apart = relative_difference(ours, exercise_gradient(probe))
-    runs: dict[str, Callable[[], object]] = {"backproof": lambda: check(best, "full")}
+    runs: dict[str, Callable[[], object]] = {"backproof": partial(check, best, "full", complex_confirmed=True)}
     if HAS_COMPILER:
-        runs["numpy alone"] = lambda: check(probe, "full")
-    runs["exercise"] = lambda: exercise_gradient(probe)
+        runs["numpy alone"] = partial(check, probe, "full", complex_confirmed=True)
+    runs["exercise"] = partial(exercise_gradient, probe)
     if find_spec("torch"):
         runs["torch"] = torch_gradcheck(probe, fast_mode=False)
     seconds = side_by_side(runs, repetitions)
@@ -122,10 +110,10 @@ def fast_figures(data: Split, repetitions: int) -> list[Figure]:
         return []
     probe = probe_of(data, 64)
     rng = np.random.default_rng(0)
-    runs = {"backproof": lambda: check(probe, "directions", rng), "torch": torch_gradcheck(probe, fast_mode=True)}
-    seconds = side_by_side(runs, repetitions)
-    fast, own, total = found(data)
-    note = f"found of {total} mistakes of 1 % or in one entry: {own}, torch {fast}; {_milliseconds(seconds)}"
+    own = partial(check, probe, "directions", rng, complex_confirmed=True)
+    seconds = side_by_side({"backproof": own, "torch": torch_gradcheck(probe, fast_mode=True)}, repetitions)
+    fast, mine, total = found(data)
+    note = f"found of {total} mistakes of 1 % or in one entry: {mine}, torch {fast}; {_milliseconds(seconds)}"
     name = '`coverage="directions"`, 64 rows: against `gradcheck(fast_mode=True)`'
     return [compared(name, ratios(seconds["torch"], seconds["backproof"]), 3, 10, note=note)]
 
@@ -138,12 +126,12 @@ def found(data: Split) -> tuple[int, int, int]:
     for name in MISTAKES:
         for layer in BUGS[name].layers(right.network):
             mistaken, _ = plant(right.network, name, layer=layer)
-            probe = Probe(mistaken, right.parameters, right.index, right.inputs, right.targets, None)
+            probe = replace(right, network=mistaken)
             if relative_difference(probe.gradients(probe.parameters), right.gradients(probe.parameters)) == 0.0:
                 continue  # the entry happens to be zero: no mistake
             total += 1
             fast += not available()["torch fast"](FlatProbe(probe))
-            own += check(probe, "directions", rng).verdict is Verdict.FAIL
+            own += check(probe, "directions", rng, complex_confirmed=True).verdict is Verdict.FAIL
     return fast, own, total
 
 

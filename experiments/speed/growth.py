@@ -4,17 +4,17 @@ import gc
 import math
 import statistics
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 
-from checks.training.probe import Probe
 from datasets.fraud import Split
 from experiments.figures import Figure, compared
-from experiments.speed.checkers import check, exercise_gradient, probe_of, torch_gradcheck
-from experiments.speed.timing import quartiles, stopwatch
+from experiments.peers import check
+from experiments.speed.checkers import exercise_gradient, probe_of, torch_gradcheck
+from experiments.speed.timing import Run, quartiles, stopwatch
 
 WIDTHS = {  # of the two hidden layers; the third is the reference network of the tables
     100: (3, 3),
@@ -58,17 +58,13 @@ def directions(data: Split, largest: int, repetitions: int) -> list[Point]:
         if not 1_000 <= wanted <= largest:
             continue
         probe = probe_of(data, ROWS, (30, *widths, 1))
-        rng = np.random.default_rng(0)
-        runs: dict[str, Callable[[], object]] = {
-            "backproof": lambda probe=probe, rng=rng: check(probe, "directions", rng),  # type: ignore[misc]
-            "passes": lambda probe=probe: probe.gradients(probe.parameters),  # type: ignore[misc]
-        }
+        ours = partial(check, probe, "directions", np.random.default_rng(0), complex_confirmed=True)
+        runs: dict[str, Run] = {"backproof": ours, "passes": partial(probe.gradients, probe.parameters)}
         if find_spec("torch"):
             runs["torch fast"] = torch_gradcheck(probe, fast_mode=True)
-        count = repetitions if wanted < 1_000_000 else 3
-        seconds = {name: _median(run, count) for name, run in runs.items()}
+        seconds = _medians(runs, repetitions if wanted < 1_000_000 else 3)
         n = probe.network.n_parameters
-        points.append(Point(n, seconds, _peak(probe, rng) / (8 * n) + 1, 16 * ROWS * 2 * sum(widths) / (8 * n)))
+        points.append(Point(n, seconds, _peak(ours) / (8 * n) + 1, 16 * ROWS * 2 * sum(widths) / (8 * n)))
     return points
 
 
@@ -79,21 +75,20 @@ def full(data: Split, largest: int, repetitions: int) -> list[Point]:
         if wanted > largest:
             continue
         probe = probe_of(data, ROWS, (30, *widths, 1))
-        runs: dict[str, Callable[[], object]] = {"backproof": lambda probe=probe: check(probe, "full")}  # type: ignore[misc]
+        runs: dict[str, Run] = {"backproof": partial(check, probe, "full", complex_confirmed=True)}
         if wanted <= PEERS_AT_MOST:
-            runs["exercise"] = lambda probe=probe: exercise_gradient(probe)  # type: ignore[misc]
+            runs["exercise"] = partial(exercise_gradient, probe)
             if find_spec("torch"):
                 runs["torch slow"] = torch_gradcheck(probe, fast_mode=False)
-        count = repetitions if wanted < PEERS_AT_MOST else 1
-        points.append(Point(probe.network.n_parameters, {name: _median(run, count) for name, run in runs.items()}))
+        seconds = _medians(runs, repetitions if wanted < PEERS_AT_MOST else 1)
+        points.append(Point(probe.network.n_parameters, seconds))
     return points
 
 
-def exponent(points: list[Point], name: str = "backproof") -> float:
-    """Fit ``seconds = c · n**exponent`` by least squares in logarithms, over the upper half of the points."""
-    own = [point for point in points if name in point.seconds][-3:]
-    n, seconds = ([math.log(value) for value in values] for values in zip(*_pairs(own, name), strict=True))
-    return statistics.linear_regression(n, seconds).slope
+def exponent(points: list[Point]) -> float:
+    """Fit ``seconds = c · n**exponent`` by least squares in logarithms, over the last three points."""
+    n = [math.log(point.n_parameters) for point in points[-3:]]
+    return statistics.linear_regression(n, [math.log(point.seconds["backproof"]) for point in points[-3:]]).slope
 
 
 def figures(along: list[Point], every: list[Point]) -> list[Figure]:
@@ -130,21 +125,20 @@ def _milliseconds(points: list[Point]) -> str:
     return ", ".join(f"{point.n_parameters}: {1e3 * point.seconds['backproof']:.3g} ms" for point in points)
 
 
-def _pairs(points: list[Point], name: str) -> list[tuple[float, float]]:
-    return [(point.n_parameters, point.seconds[name]) for point in points]
+def _medians(runs: dict[str, Run], repetitions: int) -> dict[str, float]:
+    medians = {}
+    for name, run in runs.items():
+        run()
+        medians[name] = statistics.median(stopwatch(run) for _ in range(repetitions))
+    return medians
 
 
-def _median(run: Callable[[], object], repetitions: int) -> float:
-    run()
-    return statistics.median(stopwatch(run) for _ in range(repetitions))
-
-
-def _peak(probe: Probe, rng: np.random.Generator) -> float:
+def _peak(run: Run) -> float:
     """Return the bytes that a check has allocated at its peak, beyond what was there before."""
     gc.collect()
     tracemalloc.start()
     try:
-        check(probe, "directions", rng)
+        run()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -7,6 +7,7 @@ epoch, and a whole run is timed. torch and jax are extras; what is not installed
 import statistics
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -183,7 +184,7 @@ def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
                 optimizer.step()
 
     return {
-        f"torch {style} {kind}": lambda plain=plain, kind=kind: fit({kind: True}, plain=plain)  # type: ignore[misc]
+        f"torch {style} {kind}": partial(fit, {kind: True}, plain=plain)
         for style, plain in (("functional", True), ("Sequential", False))
         for kind in ("fused", "foreach")
     }
