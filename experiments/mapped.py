@@ -1,7 +1,4 @@
-"""Trains from a memory-mapped file larger than the memory it may use, and reports the peak.
-
-python -m experiments.mapped --rows 10000000    # 1.2 GB of float32 in a temporary folder, removed at the end
-"""
+"""Trains from a memory-mapped file larger than the memory it may use, and reports the peak."""
 
 import argparse
 import json
@@ -80,8 +77,10 @@ def measure(n_rows: int, threads: int = 1) -> Figure:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the row, and return the exit code: 0 if the memory stays below the limit, 1 if not."""
-    parser = argparse.ArgumentParser("python -m experiments.mapped", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the file (default: %(default)s)")
+    parser = argparse.ArgumentParser("python -m experiments.mapped", description=__doc__)
+    parser.add_argument(
+        "--rows", type=int, default=10_000_000, help="of the file: 120 bytes each, for a while (default: %(default)s)"
+    )
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.train is not None:

@@ -1,4 +1,4 @@
-"""Planting: how a kind of mistake gets into a copy of a network, by replacing one of its parts."""
+"""Planting: how a mistake gets into a copy of a network, whose code is not edited: one of its parts is replaced."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,35 +17,20 @@ from trainer import Layer, Linear, Network
 from trainer.network.parameters import Array
 
 LineSpoiler = Callable[[Array, Array, float], Array]
+Part = type[Layer] | tuple[type[Layer], ...]
 
 
 @dataclass(frozen=True)
 class Bug:
-    """A mistake with a name.
-
-    Attributes
-    ----------
-    name, description : str
-        What to call it, and what it does.
-    kinds : frozenset of Kind
-        What a diagnosis may call it.
-    needs : str
-        What it needs to be a mistake at all, in words.
-    layers : callable
-        ``layers(network)``: numbers of the Linear layers it can be planted at; empty where it cannot.
-    tensors : callable
-        ``tensors(network, layer)``: where the first wrong gradient in the order of backprop is.
-    apply : callable
-        ``apply(network, layer, switch)``: plants it in a copy.
-    """
+    """A mistake with a name."""
 
     name: str
     description: str
-    kinds: frozenset[Kind]
-    needs: str
-    layers: Callable[[Network], list[int]]
-    tensors: Callable[[Network, int], frozenset[str]]
-    apply: Callable[[Network, int, BugSwitch], None]
+    kinds: frozenset[Kind]  # what a diagnosis may call it
+    needs: str  # what it needs to be a mistake at all, in words
+    layers: Callable[[Network], list[int]]  # numbers of the Linear layers it can be planted at
+    tensors: Callable[[Network, int], frozenset[str]]  # where the first wrong gradient in the order of backprop is
+    apply: Callable[[Network, int, BugSwitch], None]  # plants it in a copy, at a layer
 
 
 def linear_layers(network: Network) -> list[int]:
@@ -53,15 +38,10 @@ def linear_layers(network: Network) -> list[int]:
     return list(range(1, len(network.layer_sizes)))
 
 
-def position(network: Network, layer: int, kind: type[Layer] | tuple[type[Layer], ...] = Linear) -> int:
-    """Find where in ``network.layers`` the Linear layer stands, or the first part of a kind after it."""
-    start = [i for i, part in enumerate(network.layers) if isinstance(part, Linear)][layer - 1]
-    return next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], kind))
-
-
-def wrong_layer(network: Network, layer: int, switch: BugSwitch, mistake: LayerMistake) -> None:
-    """Wrap a Linear layer."""
-    at = position(network, layer)
+def wrap(network: Network, layer: int, switch: BugSwitch, mistake: LayerMistake, part: Part = Linear) -> None:
+    """Wrap the Linear layer of this number, or the first part of another kind after it."""
+    start = [i for i, own in enumerate(network.layers) if isinstance(own, Linear)][layer - 1]
+    at = next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], part))
     network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
 
 
@@ -109,7 +89,7 @@ def data_line(name: str, description: str, spoil: Callable[[Pass], None], *kinds
         "a Linear layer",
         linear_layers,
         lambda network, layer: frozenset({f"{tensor}{layer}"}),
-        lambda network, layer, switch: wrong_layer(network, layer, switch, mistake),
+        lambda network, layer, switch: wrap(network, layer, switch, mistake),
     )
 
 
@@ -118,7 +98,7 @@ def flow(
     description: str,
     mistake: LayerMistake,
     *kinds: Kind,
-    part: type[Layer] | tuple[type[Layer], ...] = Linear,
+    part: Part = Linear,
     needs: str = "a layer before it",
     where: Callable[[Network, int], bool] = lambda network, layer: True,
 ) -> Bug:
@@ -130,15 +110,19 @@ def flow(
         has_part = is_linear or any(isinstance(own, part) for own in network.layers)
         return [layer for layer in inner if has_part and where(network, layer)]
 
-    def apply(network: Network, layer: int, switch: BugSwitch) -> None:
-        at = position(network, layer, part)
-        network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
-
     def tensors(network: Network, layer: int) -> frozenset[str]:
         before = layer - 1 if is_linear else layer
         return frozenset({f"W{before}", f"b{before}"})
 
-    return Bug(name, description, frozenset(kinds), needs, possible, tensors, apply)
+    return Bug(
+        name,
+        description,
+        frozenset(kinds),
+        needs,
+        possible,
+        tensors,
+        lambda n, layer, switch: wrap(n, layer, switch, mistake, part),
+    )
 
 
 def loss(

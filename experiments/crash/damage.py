@@ -20,36 +20,16 @@ PAGE = 4_096  # bytes: what a disk loses at once
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of file, and who reads it.
-
-    Attributes
-    ----------
-    name : str
-        As it is counted.
-    files : dict of str to bytes
-        Good ones, by name: what the folder holds before the damage.
-    damaged : tuple of str
-        Which of them get damaged.
-    others : sequence of bytes
-        Files that may be mistaken for them.
-    read : callable
-        Gets the folder and the name of a damaged file; gives something that is equal if and only if the same was read.
-    expected : object, optional
-        What reading gives while all is good; by default, what it gives before anything is damaged.
-    together : int, default=1
-        How many are damaged at once, at most.
-    share : float, default=1.0
-        Of the cases, relative to the other targets.
-    """
+    """A kind of file, and who reads it: what that gives is equal if and only if the same was read."""
 
     name: str
-    files: Files
-    damaged: tuple[str, ...]
-    others: Sequence[bytes]
-    read: Callable[[Path, str], Any]
-    expected: Any = None
-    together: int = 1
-    share: float = 1.0
+    files: Files  # good ones: what the folder holds before the damage
+    damaged: tuple[str, ...]  # which of them get damaged
+    others: Sequence[bytes]  # files that may be mistaken for them
+    read: Callable[[Path, str], Any]  # gets the folder and the name of a damaged file
+    expected: Any = None  # what reading gives while all is good; None: what it gives before anything is damaged
+    together: int = 1  # how many are damaged at once, at most
+    share: float = 1.0  # of the cases, relative to the other targets
 
 
 def targets(folder: Path) -> list[Target]:
@@ -157,14 +137,7 @@ def _block(rng: random.Random, good: bytes) -> tuple[int, int]:
 
 
 def damage(target: Target, cases: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Damage the files of one target so many times, and count what its reader made of it.
-
-    Returns
-    -------
-    counts : Counter of str
-        "noticed", "nothing lost", "unnoticed", "traceback", and the damages by name.
-    failures : list of str
-    """
+    """Damage the files of one target so many times, and count what its reader made of it; also tell the failures."""
     counts: Counter[str] = Counter()
     failures: list[str] = []
     rng = random.Random(seed)

@@ -30,25 +30,13 @@ class TookTooLong(BaseException):
 
 @dataclass(frozen=True)
 class Entrance:
-    """Somewhere that input comes in.
-
-    Attributes
-    ----------
-    name : str
-    inputs : hypothesis strategy
-    enter : callable
-        Gets one input. What it returns is right, or it raises; a `ValueError` of its own is a complaint.
-    share : float, default=1.0
-        Of the cases, relative to the others.
-    clear : tuple of type
-        What an error may be.
-    """
+    """Somewhere that input comes in."""
 
     name: str
-    inputs: Any
-    enter: Callable[[Any], object]
-    share: float = 1.0
-    clear: tuple[type[Exception], ...] = CLEAR
+    inputs: Any  # a strategy of hypothesis
+    enter: Callable[[Any], object]  # gets one input; what it returns is right, or it raises
+    share: float = 1.0  # of the cases, relative to the others
+    clear: tuple[type[Exception], ...] = CLEAR  # what an error may be
 
 
 def attempt(entrance: Entrance, given_input: Any) -> tuple[str, str]:

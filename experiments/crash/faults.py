@@ -27,6 +27,7 @@ from trainer.storage import durable, history
 from trainer.storage.history import History
 
 EVERY, QUICK_EVERY = 1, 9  # of the steps, how many are made to fail
+# A call fails with an error; a write is done in half, and fails; the process is killed before a call, or in half of it.
 FAULTS = ("ENOSPC", "EIO", "half", "kill", "kill in half")
 
 Result = TypeVar("Result")
@@ -38,34 +39,17 @@ class Killed(BaseException):
 
 
 class FaultyDisk:
-    """Counts the calls that `trainer.storage` makes within a folder, and lets one fail.
+    """Counts the calls that `trainer.storage` makes within a folder, and lets the one numbered `failing` fail."""
 
-    Parameters
-    ----------
-    folder : Path
-    failing : int, optional
-        The number of the call that fails; none by default.
-    fault : str, default="EIO"
-        One of `FAULTS`: the call fails with this error; it is done in half, and fails, where it is a write; the process
-        is killed before it, or when it is done in half.
-
-    Attributes
-    ----------
-    steps : list of str
-        The calls, in order.
-
-    Notes
-    -----
-    It also keeps book of what a loss of power would leave: a file holds what it held when it was last synced, and
-    whatever came after may read as zeros; of the names that were given, moved and taken since the folder was last
-    synced, the first so many are on disk.
-    """
+    # It also keeps book of what a loss of power would leave: a file holds what it held when it was last synced, and
+    # whatever came after may read as zeros; of the names that were given, moved and taken since the folder was last
+    # synced, the first so many are on disk.
 
     def __init__(self, folder: Path, failing: int | None = None, fault: str = "EIO") -> None:
         self.folder = folder
         self.failing = failing
         self.fault = fault
-        self.steps: list[str] = []
+        self.steps: list[str] = []  # the calls, in order
         self.dead = False
         self._synced: dict[int, bytes] = {}
         self._lengths: dict[int, int] = {}  # of files that hold more than was synced
@@ -208,23 +192,14 @@ def _unlink(disk: FaultyDisk, unlink: Callable[..., None]) -> Callable[..., None
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something that saves, and what must be true after a fault.
-
-    Attributes
-    ----------
-    name : str
-    begin : dict of str to bytes
-        What is in the folder before.
-    act : callable
-        Gets the folder, and saves there; gives what `holds` needs to know, even if it fails.
-    holds : callable
-        Gets the folder afterwards and what `act` gave; raises, or gives a complaint, if something was lost.
-    """
+    """Something that saves, and what must be true after a fault."""
 
     name: str
-    begin: Files
-    act: Callable[[Path, dict[str, Any]], None]
-    holds: Callable[[Path, dict[str, Any]], str | None]
+    begin: Files  # what is in the folder before
+    act: Callable[
+        [Path, dict[str, Any]], None
+    ]  # saves in the folder; notes what `holds` needs to know, even if it fails
+    holds: Callable[[Path, dict[str, Any]], str | None]  # raises, or gives a complaint, if something was lost
 
 
 def training(folder: Path) -> Scenario:

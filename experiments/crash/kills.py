@@ -37,7 +37,8 @@ QUICK = (
     f"{TINY} --optimizer sgd --dtype float32 --coverage directions --checkpoint-every 5",
 )
 RHYTHMS = ("1", "7", "50", "3", "20")  # iterations between two checkpoints
-MOMENTS = ("start", "any", "save", "rival", "save", "end")  # where a kill is aimed, in turn
+# A kill is aimed at these in turn; at "rival", a second run is first tried in the folder.
+MOMENTS = ("start", "any", "save", "rival", "save", "end")
 EARLY, LATE = 0.15, 0.02  # shares of a run within which the kills aimed at its start and at its end fall
 WAITS_FOR = {"end": "metrics.json*", "rival": "history.jsonl"}  # the file with which the time of a kill begins
 PATIENCE = 120.0  # seconds after which a run counts as hanging
@@ -48,38 +49,16 @@ class Hanging(RuntimeError):
 
 
 class KilledRun:
-    """A folder, and the command that fills it. The command runs in a fork of this process, so that it starts at once.
-
-    At the moment ``"rival"``, a second run is started in the same folder first, which must be refused.
-
-    Parameters
-    ----------
-    options : sequence of str
-        Of the main job, without ``--out``.
-    out : Path
-    screen : Path, optional
-        What the command shows goes there; beside the folder by default.
-
-    Attributes
-    ----------
-    let_in : bool
-        Whether a rival got into the folder while a run was at work there.
-    """
+    """A folder, and the main job that fills it, in a fork of this process so that it starts at once."""
 
     def __init__(self, options: Sequence[str], out: Path, screen: Path | None = None) -> None:
         self.argv = [*options, "--quiet", "--no-report", "--out", str(out)]
         self.out = out
         self.screen = screen or out.with_name(f"{out.name}.screen")
-        self.let_in = False
+        self.let_in = False  # whether a second run got into the folder while a first was at work there
 
     def finish(self, *more: str) -> float:
-        """Let it run to its end, and give the seconds it took.
-
-        Raises
-        ------
-        RuntimeError
-            If its exit code is not 0, or it hangs.
-        """
+        """Let it run to its end, and give the seconds it took."""
         started = time.perf_counter()
         pid = self._fork(*more)
         code = _waited(pid, lambda: time.perf_counter() - started > PATIENCE)
@@ -92,21 +71,7 @@ class KilledRun:
         shutil.rmtree(self.out, ignore_errors=True)
 
     def kill(self, moment: str, duration: float, rng: random.Random) -> str:
-        """Run it (on, if it was begun before) until a random moment, kill it, and say where that met it.
-
-        Parameters
-        ----------
-        moment : str
-            One of `MOMENTS`.
-        duration : float
-            Seconds that a run takes; the moment is drawn from it.
-        rng : random.Random
-
-        Raises
-        ------
-        Hanging
-            If the moment never comes, and the run does not end.
-        """
+        """Run it (on, if it was begun before) until a random moment, kill it, and say where that met it."""
         begun = (self.out / "run.json").exists()
         wait = duration * rng.uniform(0, {"start": EARLY, "end": LATE}.get(moment, 1.0))
         started = time.perf_counter()
@@ -197,23 +162,13 @@ def _waited(pid: int, due: Callable[[], bool]) -> int | None:
 
 @dataclass(frozen=True)
 class Campaign:
-    """The kills of one setting: one run that is left alone, and some that are not.
+    """The kills of one setting: one run that is left alone, and some that are not."""
 
-    Attributes
-    ----------
-    options : str
-        Of the main job.
-    runs, first, seed : int
-        How many are killed, the number of the first, and what their moments are drawn from.
-    on_disk : bool, default=True
-        Where the files are: on a disk, whose syncs take their time, or in memory.
-    """
-
-    options: str
-    runs: int
-    first: int
-    seed: int
-    on_disk: bool = True
+    options: str  # of the main job
+    runs: int  # that are killed
+    first: int  # number of the first of them
+    seed: int  # what their moments are drawn from
+    on_disk: bool = True  # whose syncs take their time; else in memory
 
 
 def settings() -> list[str]:

@@ -32,23 +32,12 @@ PEERS_AT_MOST = 10_000  # parameters up to which the quadratic peers are run: at
 
 @dataclass(frozen=True)
 class Point:
-    """One network of a growth curve.
-
-    Attributes
-    ----------
-    n_parameters : int
-    seconds : dict of str to float
-        Median time of each contestant; ``"passes"`` is one forward and one backward pass.
-    memory : float
-        Peak of the check in units of the parameters' own size in float64, themselves included.
-    activations : float
-        What one complex forward pass holds of the rows, before and after each activation, in the same units.
-    """
+    """One network of a growth curve; memory is in units of the parameters' own size in float64."""
 
     n_parameters: int
-    seconds: dict[str, float]
-    memory: float = math.nan
-    activations: float = math.nan
+    seconds: dict[str, float]  # median of each contestant; "passes" is one forward and one backward pass
+    memory: float = math.nan  # peak of the check, the parameters included
+    activations: float = math.nan  # what one complex forward pass holds of the rows, before and after each activation
 
 
 def directions(data: Split, largest: int, repetitions: int) -> list[Point]:

@@ -33,7 +33,10 @@ QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), 10_000, 4_097, 100_000)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table, and return the exit code: 0, or 1 if a floor of the whole table is missed, 2 for bad usage."""
-    description = "Measure this project side by side with what users would pick instead, in one run."
+    description = (
+        "Measure this project side by side with what users would pick instead; rows that need what is not installed "
+        "are absent. Every figure is the median of ratios of neighbouring runs, the contestants taking turns."
+    )
     parser = campaign_parser("speed", description, "small versions of everything, under a minute")
     parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw cost against n and against k")
     parser.add_argument("--threads", type=int, default=1, help="for everything (default: %(default)s)")

@@ -8,16 +8,7 @@ EVERY = (1, 3, 10, 30, 100, 300, 1_000)  # k: steps from check to check
 
 
 def draw(file: Path, along: list[Point], every: list[Point], step: float) -> None:
-    """Draw three panels into a file, whose ending says in which format.
-
-    Parameters
-    ----------
-    file : path
-    along, every : list of Point
-        Growth of ``coverage="directions"`` and of ``coverage="full"``.
-    step : float
-        Seconds of one training step.
-    """
+    """Draw three panels: both coverages against n, and against k as a share of training; `step` is in seconds."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,8 +1,4 @@
-"""Rivals: what users would fit the same network with instead, on the same rows, each as fast as it goes.
-
-Every rival is the network 30-64-32-1 under Adam at a learning rate of 1e-3, batches of 256 in a fresh order every
-epoch, and a whole run is timed. torch and jax are extras; what is not installed is not in `rivals`.
-"""
+"""Rivals: what users would fit the same network with instead, by Adam on the same rows, each as fast as it goes."""
 
 import statistics
 import warnings
@@ -81,7 +77,7 @@ def precision_figure(rows: int, epochs: int, seeds: int) -> Figure:
 
 
 def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
-    """Give whole training runs by name, in the dtype of the inputs."""
+    """Give whole training runs by name, as far as they are installed, in the dtype of the inputs."""
     runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs)}
     if HAS_COMPILER:
         runs["numpy alone"] = lambda: own(inputs, targets, epochs, compiled=False)
@@ -155,10 +151,7 @@ def _eight(rng: np.random.Generator, dtype: str, n_rows: int) -> list[tuple[Arra
 
 
 def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
-    """Give the plain torch loops worth considering; the fastest is the one to compare with.
-
-    All take the rows of a batch by `index_select` of a permutation, set gradients to None, and read no loss back.
-    """
+    """Give the plain torch loops worth considering; the fastest is the one to compare with."""
     import torch
 
     rows, labels = torch.from_numpy(inputs), torch.from_numpy(targets)

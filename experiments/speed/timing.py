@@ -8,13 +8,7 @@ Run = Callable[[], object]
 
 
 def side_by_side(runs: Mapping[str, Run], repetitions: int) -> dict[str, list[float]]:
-    """Run every contestant once unmeasured, then all of them in turn, again and again.
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds of each repetition.
-    """
+    """Run every contestant once unmeasured, then all of them in turn, again and again; give the seconds of each."""
     for run in runs.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
