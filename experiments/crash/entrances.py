@@ -5,8 +5,8 @@ import io
 import json
 import shlex
 import zipfile
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from checks.flat import check_flat
 from checks.training.violation_file import read_violation
 from datasets import make_fraud, prepare, read_table
 from experiments.crash.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
-from experiments.crash.entrance import WITH_ROWS, Entrance
+from experiments.crash.entrance import CLEAR, WITH_ROWS, Entrance
 from experiments.crash.small_run import SmallRun
 from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
@@ -52,6 +52,17 @@ def entrances(folder: Path) -> list[Entrance]:
     return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *_kept(folder), *_tables(folder)]
 
 
+def _called(
+    function: Callable[..., object], good: Mapping[str, Any], share: float = 1.0, clear: Any = CLEAR, **how: Any
+) -> Entrance:
+    """Call a function with good arguments, some of which are replaced."""
+    return Entrance(function.__name__, calls(good, **how), lambda given: function(**given), share, clear)
+
+
+def _json(data: Any) -> bytes:
+    return json.dumps(data).encode()
+
+
 def _files(folder: Path) -> list[Entrance]:
     run = SmallRun(folder / "run", every=5, epochs=1)
     snapshot = Snapshot.read(checkpoints(run.folder)[0])
@@ -70,7 +81,7 @@ def _files(folder: Path) -> list[Entrance]:
             path.unlink()
 
     def read_settings(data: Any) -> None:
-        (place / "settings.json").write_bytes(json.dumps(data).encode())
+        (place / "settings.json").write_bytes(_json(data))
         resumed(parse(["--resume", "--out", str(place)]))
 
     def read(path: Path, content: bytes, reader: Any) -> None:
@@ -96,7 +107,7 @@ def _files(folder: Path) -> list[Entrance]:
         ),
         Entrance(
             "settings file, bytes",
-            st.binary(max_size=50) | json_values.map(lambda data: json.dumps(data).encode()),
+            st.binary(max_size=50) | json_values.map(_json),
             lambda raw: read(place / "run.json", raw, lambda path: RunFolder(place, resume=True).read_json(path.name)),
         ),
         Entrance("settings file", mutated(settings), read_settings),
@@ -130,8 +141,8 @@ def _forged(snapshot: Snapshot) -> st.SearchStrategy[bytes]:
             "shape": st.tuples(st.integers(-2, 8)) | st.tuples(st.integers(), st.integers()) | json_values,
         }
     )
-    kind = json.dumps(snapshot.facts | {"kind": "checkpoint", "version": 1}).encode()
-    facts = st.just(kind) | json_values.map(lambda data: json.dumps(data).encode()) | st.binary(max_size=9)
+    kind = _json(snapshot.facts | {"kind": "checkpoint", "version": 1})
+    facts = st.just(kind) | json_values.map(_json) | st.binary(max_size=9)
     names = (
         st.sampled_from(["W1.npy", "parameters.npy", "../W1.npy", "/W1.npy", "W1", "a/b.npy", "facts.json/x"]) | words
     )
@@ -155,24 +166,23 @@ def _checks() -> list[Entrance]:
     check = {"every": 3, "rows": 5, "dropout": "off", "terms": False, "on_failure": "raise", "seed": 0}
     check |= {name: options[name] for name in ("coverage", "derivative", "threshold", "step")}
 
-    def assertion(arguments: Mapping[str, Any]) -> None:
-        try:
-            assert_gradients(**arguments)
-        except GradientCheckError:
-            return
+    def checked(given: Mapping[str, Any]) -> None:
+        check_gradients(**given)
+
+    def assertion(given: Mapping[str, Any]) -> None:
+        with suppress(GradientCheckError):
+            assert_gradients(**given)
 
     values = anything.map(lambda value: {"loss": lambda p: value, "gradients": gradient, "parameters": np.ones(3)})
     claimed = anything.map(lambda value: {"loss": loss, "gradients": value, "parameters": np.ones(3)})
     return [
-        Entrance("check_gradients", calls(good, most=2), lambda given: check_gradients(**given), 3, WITH_ROWS),
-        Entrance(
-            "check_gradients, options", calls(good | options), lambda given: check_gradients(**given), 3, WITH_ROWS
-        ),
-        Entrance("check_gradients, losses", values, lambda given: check_gradients(**given), 1, WITH_ROWS),
-        Entrance("check_gradients, gradients", claimed, lambda given: check_gradients(**given), 1, WITH_ROWS),
+        _called(check_gradients, good, 3, WITH_ROWS, most=2),
+        Entrance("check_gradients, options", calls(good | options), checked, 3, WITH_ROWS),
+        Entrance("check_gradients, losses", values, checked, 1, WITH_ROWS),
+        Entrance("check_gradients, gradients", claimed, checked, 1, WITH_ROWS),
         Entrance("assert_gradients", calls(good), assertion, 1, WITH_ROWS),
-        Entrance("check_flat", calls(flat), lambda given: check_flat(**given), 2, WITH_ROWS),
-        Entrance("GradientCheck", calls(check), lambda given: GradientCheck(**given)),
+        _called(check_flat, flat, 2, WITH_ROWS),
+        _called(GradientCheck, check),
     ]
 
 
@@ -181,21 +191,10 @@ def _training(folder: Path) -> list[Entrance]:
     inputs = rng.normal(size=(11, 3))
     network = Network((3, 2, 1))
     sizes = {"layer_sizes": (3, 2, 1), "activation": "relu", "dropout": 0.1, "l2": 0.0, "positive_weight": 1.0}
-    trainer: dict[str, Any] = {
-        "network": network,
-        "optimizer": None,
-        "batch_size": 4,
-        "epochs": 1,
-        "shuffle_window": None,
-    }
-    trainer |= {"dtype": "float64", "seed": 0, "callbacks": (), "history_path": None}
-    rows: dict[str, Any] = {
-        "inputs": inputs,
-        "targets": np.arange(11) % 2,
-        "validation": None,
-        "both_classes": True,
-        "resume": None,
-    }
+    trainer: dict[str, Any] = {"network": network, "optimizer": None, "batch_size": 4, "epochs": 1, "seed": 0}
+    trainer |= {"dtype": "float64", "callbacks": (), "history_path": None, "shuffle_window": None}
+    targets = np.arange(11) % 2
+    rows = {"inputs": inputs, "targets": targets, "validation": None, "both_classes": True, "resume": None}
     adam = {"learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
     stopping = {"monitor": "epoch_loss", "patience": 2, "min_delta": 0.0}
     saves = {"folder": folder / "saves", "every": 3, "keep": 2}
@@ -205,26 +204,23 @@ def _training(folder: Path) -> list[Entrance]:
     def fit(given: Mapping[str, Any]) -> None:
         Trainer(network, batch_size=4, epochs=1).fit(given["inputs"], given["targets"], given["validation"])
 
-    def predict(value: Any) -> None:
-        fitted.predict_proba(value)
-
     def fit_set_up(given: Mapping[str, Any]) -> None:
         ready = Trainer(**given)
         ready.epochs = min(ready.epochs, 2)  # a million epochs are no mistake
-        ready.fit(inputs, rows["targets"])
+        ready.fit(inputs, targets)
 
     fitted = Trainer(network, epochs=1)
-    fitted.fit(inputs, rows["targets"])
+    fitted.fit(inputs, targets)
     return [
-        Entrance("Network", calls(sizes, bad=small), lambda given: Network(**given)),
-        Entrance("Adam", calls(adam), lambda given: Adam(**given)),
-        Entrance("SGD", calls({"learning_rate": 0.01, "momentum": 0.5}), lambda given: SGD(**given)),
+        _called(Network, sizes, bad=small),
+        _called(Adam, adam),
+        _called(SGD, {"learning_rate": 0.01, "momentum": 0.5}),
         Entrance("Trainer", calls(trainer, most=2), fit_set_up, 2, WITH_ROWS),
         Entrance("fit", calls(rows), fit, 3, WITH_ROWS),
-        Entrance("predict_proba", anything | arrays, predict, 1, WITH_ROWS),
-        Entrance("EarlyStopping", calls(stopping), lambda given: EarlyStopping(**given)),
-        Entrance("Checkpoint", calls(saves), lambda given: Checkpoint(**given)),
-        Entrance("make_fraud", calls(table, bad=small), lambda given: make_fraud(**given), 1.5, WITH_ROWS),
+        Entrance("predict_proba", anything | arrays, fitted.predict_proba, 1, WITH_ROWS),
+        _called(EarlyStopping, stopping),
+        _called(Checkpoint, saves),
+        _called(make_fraud, table, 1.5, WITH_ROWS, bad=small),
     ]
 
 
@@ -256,7 +252,7 @@ def _kept(folder: Path) -> list[Entrance]:
 
     data = {name: json.loads(raw) for name, raw in files.items() if name.endswith(".json")}
     as_json = st.sampled_from(sorted(data)).flatmap(
-        lambda name: mutated(data[name]).map(lambda tree: (name, json.dumps(tree).encode()))
+        lambda name: mutated(data[name]).map(lambda tree: (name, _json(tree)))
     )
     as_bytes = st.tuples(st.sampled_from(sorted(files)), st.binary(max_size=60))
     return [
@@ -284,7 +280,7 @@ def _tables(folder: Path) -> list[Entrance]:
     return [
         Entrance("table", text.map(lambda all_of_it: all_of_it.encode(errors="replace")), read, 2),
         Entrance("table, noise", st.binary(max_size=200), read, 0.5),
-        Entrance("table, JSON", json_values.map(lambda tree: json.dumps(tree).encode()), read, 0.3),
+        Entrance("table, JSON", json_values.map(_json), read, 0.3),
     ]
 
 

@@ -109,9 +109,8 @@ def fast_figures(data: Split, repetitions: int) -> list[Figure]:
     if not find_spec("torch"):
         return []
     probe = probe_of(data, 64)
-    rng = np.random.default_rng(0)
-    own = partial(check, probe, "directions", rng, complex_confirmed=True)
-    seconds = side_by_side({"backproof": own, "torch": torch_gradcheck(probe, fast_mode=True)}, repetitions)
+    ours = partial(check, probe, "directions", np.random.default_rng(0), complex_confirmed=True)
+    seconds = side_by_side({"backproof": ours, "torch": torch_gradcheck(probe, fast_mode=True)}, repetitions)
     fast, mine, total = found(data)
     note = f"found of {total} mistakes of 1 % or in one entry: {mine}, torch {fast}; {_milliseconds(seconds)}"
     name = '`coverage="directions"`, 64 rows: against `gradcheck(fast_mode=True)`'
@@ -122,7 +121,7 @@ def found(data: Split) -> tuple[int, int, int]:
     """Count the small mistakes that torch's fast mode finds, those that one random direction finds, and all."""
     right = probe_of(data, 64)
     rng = np.random.default_rng(0)
-    fast = own = total = 0
+    fast = mine = total = 0
     for name in MISTAKES:
         for layer in BUGS[name].layers(right.network):
             mistaken, _ = plant(right.network, name, layer=layer)
@@ -131,8 +130,8 @@ def found(data: Split) -> tuple[int, int, int]:
                 continue  # the entry happens to be zero: no mistake
             total += 1
             fast += not available()["torch fast"](FlatProbe(probe))
-            own += check(probe, "directions", rng, complex_confirmed=True).verdict is Verdict.FAIL
-    return fast, own, total
+            mine += check(probe, "directions", rng, complex_confirmed=True).verdict is Verdict.FAIL
+    return fast, mine, total
 
 
 class Timed(GradientCheck):
