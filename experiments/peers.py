@@ -20,10 +20,9 @@ Peer = Callable[["FlatProbe"], bool]  # whether the peer accepts the gradient
 def draw(
     network: Network, parameters: Parameters, data: Split, rows: int, rng: Rng, mask_seed: int | None = None
 ) -> Probe:
-    """Draw a probe, as the callback does."""
+    """Draw a probe, as the callback does: with its parameters in one vector, of which a check makes no copy."""
     index = Sampler(data.targets, rows).draw(rng)
-    copies = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
-    return Probe(network, copies, index, data.inputs[index], data.targets[index], mask_seed)
+    return Probe(network, parameters.astype(np.float64), index, data.inputs[index], data.targets[index], mask_seed)
 
 
 def check(probe: Probe, coverage: str, rng: Rng | None = None, **options: Any) -> GradientReport:

@@ -1,6 +1,8 @@
 """What a campaign has measured is held against what it must be, shown, and kept."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -56,3 +58,11 @@ def test_a_file_in_no_folder_is_refused_before_anything_runs(capsys):
         campaign_parser("mutants", "what it does", "how quick").parse_args(["--json", "no/such/folder"])
     assert caught.value.code == 2
     assert "Expected an existing folder. Received no/such." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["mutants.main", "crash.main", "speed.main", "mapped"])
+def test_a_campaign_explains_itself_before_it_loads_what_takes_seconds(module):
+    source = f"import sys, experiments.{module} as m\ntry: m.main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert "usage: python -m experiments." in done.stdout
+    assert not set(done.stdout.split()) & {"sklearn", "scipy", "numba", "torch", "jax", "hypothesis", "matplotlib"}
