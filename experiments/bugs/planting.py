@@ -18,6 +18,8 @@ from trainer.network.parameters import Array
 
 LineSpoiler = Callable[[Array, Array, float], Array]
 Part = type[Layer] | tuple[type[Layer], ...]
+Tensors = Callable[[Network, int], frozenset[str]]
+Plant = Callable[[Network, int, BugSwitch], None]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Bug:
     kinds: frozenset[Kind]  # what a diagnosis may call it
     needs: str  # what it needs to be a mistake at all, in words
     layers: Callable[[Network], list[int]]  # numbers of the Linear layers it can be planted at
-    tensors: Callable[[Network, int], frozenset[str]]  # where the first wrong gradient in the order of backprop is
-    apply: Callable[[Network, int, BugSwitch], None]  # plants it in a copy, at a layer
+    tensors: Tensors  # where the first wrong gradient in the order of backprop is
+    apply: Plant  # plants it in a copy, at a layer
 
 
 def linear_layers(network: Network) -> list[int]:
@@ -38,11 +40,20 @@ def linear_layers(network: Network) -> list[int]:
     return list(range(1, len(network.layer_sizes)))
 
 
-def wrap(network: Network, layer: int, switch: BugSwitch, mistake: LayerMistake, part: Part = Linear) -> None:
-    """Wrap the Linear layer of this number, or the first part of another kind after it."""
-    start = [i for i, own in enumerate(network.layers) if isinstance(own, Linear)][layer - 1]
-    at = next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], part))
-    network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
+def tensors_at(letters: str, shift: int = 0) -> Tensors:
+    """Name tensors of a Linear layer, or of one before it."""
+    return lambda network, layer: frozenset(f"{letter}{layer + shift}" for letter in letters)
+
+
+def wrapping(mistake: LayerMistake, part: Part = Linear) -> Plant:
+    """Plant a mistake in the Linear layer of a number, or in the first part of another kind after it."""
+
+    def apply(network: Network, layer: int, switch: BugSwitch) -> None:
+        start = [i for i, own in enumerate(network.layers) if isinstance(own, Linear)][layer - 1]
+        at = next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], part))
+        network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
+
+    return apply
 
 
 def line(
@@ -64,15 +75,10 @@ def line(
 
         network.penalty = WrongPenalty(network.penalty, switch, spoil_one)
 
-    return Bug(
-        name,
-        description,
-        frozenset(kinds),
-        needs,
-        lambda network: [layer for layer in linear_layers(network) if where(network, layer)],
-        lambda network, layer: frozenset({f"{tensor}{layer}"}),
-        apply,
-    )
+    def layers(network: Network) -> list[int]:
+        return [layer for layer in linear_layers(network) if where(network, layer)]
+
+    return Bug(name, description, frozenset(kinds), needs, layers, tensors_at(tensor), apply)
 
 
 def data_line(name: str, description: str, spoil: Callable[[Pass], None], *kinds: Kind, tensor: str = "W") -> Bug:
@@ -82,15 +88,8 @@ def data_line(name: str, description: str, spoil: Callable[[Pass], None], *kinds
         spoil(passed)
         return passed.right
 
-    return Bug(
-        name,
-        description,
-        frozenset(kinds),
-        "a Linear layer",
-        linear_layers,
-        lambda network, layer: frozenset({f"{tensor}{layer}"}),
-        lambda network, layer, switch: wrap(network, layer, switch, mistake),
-    )
+    needs = "a Linear layer"
+    return Bug(name, description, frozenset(kinds), needs, linear_layers, tensors_at(tensor), wrapping(mistake))
 
 
 def flow(
@@ -110,19 +109,8 @@ def flow(
         has_part = is_linear or any(isinstance(own, part) for own in network.layers)
         return [layer for layer in inner if has_part and where(network, layer)]
 
-    def tensors(network: Network, layer: int) -> frozenset[str]:
-        before = layer - 1 if is_linear else layer
-        return frozenset({f"W{before}", f"b{before}"})
-
-    return Bug(
-        name,
-        description,
-        frozenset(kinds),
-        needs,
-        possible,
-        tensors,
-        lambda n, layer, switch: wrap(n, layer, switch, mistake, part),
-    )
+    tensors = tensors_at("Wb", -1 if is_linear else 0)
+    return Bug(name, description, frozenset(kinds), needs, possible, tensors, wrapping(mistake, part))
 
 
 def loss(
@@ -141,7 +129,4 @@ def loss(
     def last(network: Network) -> list[int]:
         return linear_layers(network)[-1:] if where(network) else []
 
-    def tensors(network: Network, layer: int) -> frozenset[str]:
-        return frozenset({f"W{layer}", f"b{layer}"})
-
-    return Bug(name, description, frozenset(kinds), needs, last, tensors, apply)
+    return Bug(name, description, frozenset(kinds), needs, last, tensors_at("Wb"), apply)
