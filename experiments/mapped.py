@@ -1,7 +1,4 @@
-"""Trains from a memory-mapped file larger than the memory it may use, and reports the peak.
-
-python -m experiments.mapped --rows 10000000    # 1.2 GB of float32 in a temporary folder, removed at the end
-"""
+"""Trains from a memory-mapped file larger than the memory it may use, and reports the peak."""
 
 import argparse
 import json
@@ -15,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.speed.timing import Row
+from experiments.figures import Figure, compared
 from trainer import Network, Trainer
 
 FEATURES = 30
@@ -59,7 +56,7 @@ def peak_megabytes() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
-def measure(n_rows: int, threads: int = 1) -> Row:
+def measure(n_rows: int, threads: int = 1) -> Figure:
     """Write the files, train in a process of its own, and give the row of the table."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as name:
@@ -74,22 +71,24 @@ def measure(n_rows: int, threads: int = 1) -> Row:
         f"{result['last_loss']:.3f}; {result['before']:.0f} MB were the interpreter and its packages"
     )
     peak = result["peak"]
-    figure = f"training from a memory-mapped file of {n_rows:,} rows: peak resident memory"
-    return Row(figure, peak, peak, peak, LIMIT, better="lower", unit="MB", detail=detail)
+    name = f"training from a memory-mapped file of {n_rows:,} rows: peak resident memory"
+    return compared(name, (peak, peak, peak), LIMIT, lower=True, unit="MB", note=detail)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the row, and return the exit code: 0 if the memory stays below the limit, 1 if not."""
-    parser = argparse.ArgumentParser("python -m experiments.mapped", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the file (default: %(default)s)")
+    parser = argparse.ArgumentParser("python -m experiments.mapped", description=__doc__)
+    parser.add_argument(
+        "--rows", type=int, default=10_000_000, help="of the file: 120 bytes each, for a while (default: %(default)s)"
+    )
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.train is not None:
         print(json.dumps(train(arguments.train)))
         return 0
-    row = measure(arguments.rows)
-    print(f"{row.figure}: {row.value:.0f} MB (at most {LIMIT:.0f}); {row.detail}")
-    return 0 if row.met else 1
+    figure = measure(arguments.rows)
+    print(f"{figure.name}: {figure.measured} ({figure.required}); {figure.note}")
+    return 0 if figure.met else 1
 
 
 if __name__ == "__main__":

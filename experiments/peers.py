@@ -1,7 +1,4 @@
-"""The peers: other people's gradient checkers on the same probes, each at its own defaults.
-
-All are extras; `available` says which are installed, and a peer that is not is absent from every table.
-"""
+"""Peers: this project's check of a probe and other people's, each at its own defaults, as far as they are installed."""
 
 import warnings
 from collections.abc import Callable
@@ -10,20 +7,34 @@ from typing import Any
 
 import numpy as np
 
+from checks import GradientReport
 from checks.measure.layout import Array, Layout
-from checks.training.probe import Probe
+from checks.options import Options
+from checks.training.probe import Probe, Sampler
+from datasets import Split
+from trainer import Network, Parameters
 
+Rng = np.random.Generator
 Peer = Callable[["FlatProbe"], bool]  # whether the peer accepts the gradient
 
 
-class FlatProbe:
-    """A probe's loss and gradient as functions of one flat float64 vector.
+def draw(
+    network: Network, parameters: Parameters, data: Split, rows: int, rng: Rng, mask_seed: int | None = None
+) -> Probe:
+    """Draw a probe, as the callback does: with its parameters in one vector, of which a check makes no copy."""
+    index = Sampler(data.targets, rows).draw(rng)
+    return Probe(network, parameters.astype(np.float64), index, data.inputs[index], data.targets[index], mask_seed)
 
-    Parameters
-    ----------
-    probe : Probe
-        Network, parameters and rows.
-    """
+
+def check(
+    probe: Probe, coverage: str, rng: Rng | None = None, derivative: Any = None, *, complex_confirmed: bool = False
+) -> GradientReport:
+    """Check a probe, as the callback does."""
+    return probe.check(Options(coverage, derivative), rng, complex_confirmed=complex_confirmed)
+
+
+class FlatProbe:
+    """A probe's loss and gradient as functions of one flat float64 vector."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe

@@ -1,9 +1,4 @@
-"""Named mistakes to plant in a backward pass: what people get wrong when they write one by hand.
-
-They go in through the seam that any user has: the network is copied, and one of its parts (a layer, the
-criterion, the penalty) is replaced by one whose forward is the same and whose backward is wrong. Nothing of the
-code under test is edited.
-"""
+"""Bugs: named mistakes to plant in a backward pass, what people get wrong when they write one by hand."""
 
 import copy
 from typing import Any
@@ -21,31 +16,7 @@ ENTRY = (0.37, 0.61)  # where the one wrong entry stands, as shares of the tenso
 
 
 def plant(network: Network, name: str, *, layer: int | None = None, after: int = 0) -> tuple[Network, BugSwitch]:
-    """Plant a mistake in a copy of a network.
-
-    Parameters
-    ----------
-    network : Network
-        Left as it is.
-    name : str
-        One of `BUGS`, or one of `EXERCISE`.
-    layer : int, optional
-        Number of the Linear layer, from 1. Default: the middle one of those it can be planted at.
-    after : int, default=0
-        Iteration at which the mistake begins.
-
-    Returns
-    -------
-    Network
-        The copy.
-    BugSwitch
-        A callback, to stand first in the list; without a training run, its ``active`` says whether the mistake is on.
-
-    Raises
-    ------
-    ValueError
-        If there is no such mistake, or it is none in this network.
-    """
+    """Plant one of `BUGS` or `EXERCISE` in a copy: by default at the middle one of the Linear layers where it can be."""
     switch = BugSwitch(after)
     mistaken = copy.copy(network)
     for part, own_layer in EXERCISE.get(name, ((name, layer),)):

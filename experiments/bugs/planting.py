@@ -1,4 +1,4 @@
-"""Planting: how a kind of mistake gets into a copy of a network, by replacing one of its parts."""
+"""Planting: how a mistake gets into a copy of a network, whose code is not edited: one of its parts is replaced."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,35 +17,22 @@ from trainer import Layer, Linear, Network
 from trainer.network.parameters import Array
 
 LineSpoiler = Callable[[Array, Array, float], Array]
+Part = type[Layer] | tuple[type[Layer], ...]
+Tensors = Callable[[Network, int], frozenset[str]]
+Plant = Callable[[Network, int, BugSwitch], None]
 
 
 @dataclass(frozen=True)
 class Bug:
-    """A mistake with a name.
-
-    Attributes
-    ----------
-    name, description : str
-        What to call it, and what it does.
-    kinds : frozenset of Kind
-        What a diagnosis may call it.
-    needs : str
-        What it needs to be a mistake at all, in words.
-    layers : callable
-        ``layers(network)``: numbers of the Linear layers it can be planted at; empty where it cannot.
-    tensors : callable
-        ``tensors(network, layer)``: where the first wrong gradient in the order of backprop is.
-    apply : callable
-        ``apply(network, layer, switch)``: plants it in a copy.
-    """
+    """A mistake with a name."""
 
     name: str
     description: str
-    kinds: frozenset[Kind]
-    needs: str
-    layers: Callable[[Network], list[int]]
-    tensors: Callable[[Network, int], frozenset[str]]
-    apply: Callable[[Network, int, BugSwitch], None]
+    kinds: frozenset[Kind]  # what a diagnosis may call it
+    needs: str  # what it needs to be a mistake at all, in words
+    layers: Callable[[Network], list[int]]  # numbers of the Linear layers it can be planted at
+    tensors: Tensors  # where the first wrong gradient in the order of backprop is
+    apply: Plant  # plants it in a copy, at a layer
 
 
 def linear_layers(network: Network) -> list[int]:
@@ -53,16 +40,20 @@ def linear_layers(network: Network) -> list[int]:
     return list(range(1, len(network.layer_sizes)))
 
 
-def position(network: Network, layer: int, kind: type[Layer] | tuple[type[Layer], ...] = Linear) -> int:
-    """Find where in ``network.layers`` the Linear layer stands, or the first part of a kind after it."""
-    start = [i for i, part in enumerate(network.layers) if isinstance(part, Linear)][layer - 1]
-    return next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], kind))
+def tensors_at(letters: str, shift: int = 0) -> Tensors:
+    """Name tensors of a Linear layer, or of one before it."""
+    return lambda network, layer: frozenset(f"{letter}{layer + shift}" for letter in letters)
 
 
-def wrong_layer(network: Network, layer: int, switch: BugSwitch, mistake: LayerMistake) -> None:
-    """Wrap a Linear layer."""
-    at = position(network, layer)
-    network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
+def wrapping(mistake: LayerMistake, part: Part = Linear) -> Plant:
+    """Plant a mistake in the Linear layer of a number, or in the first part of another kind after it."""
+
+    def apply(network: Network, layer: int, switch: BugSwitch) -> None:
+        start = [i for i, own in enumerate(network.layers) if isinstance(own, Linear)][layer - 1]
+        at = next(i for i in range(start, len(network.layers)) if isinstance(network.layers[i], part))
+        network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
+
+    return apply
 
 
 def line(
@@ -84,15 +75,10 @@ def line(
 
         network.penalty = WrongPenalty(network.penalty, switch, spoil_one)
 
-    return Bug(
-        name,
-        description,
-        frozenset(kinds),
-        needs,
-        lambda network: [layer for layer in linear_layers(network) if where(network, layer)],
-        lambda network, layer: frozenset({f"{tensor}{layer}"}),
-        apply,
-    )
+    def layers(network: Network) -> list[int]:
+        return [layer for layer in linear_layers(network) if where(network, layer)]
+
+    return Bug(name, description, frozenset(kinds), needs, layers, tensors_at(tensor), apply)
 
 
 def data_line(name: str, description: str, spoil: Callable[[Pass], None], *kinds: Kind, tensor: str = "W") -> Bug:
@@ -102,15 +88,8 @@ def data_line(name: str, description: str, spoil: Callable[[Pass], None], *kinds
         spoil(passed)
         return passed.right
 
-    return Bug(
-        name,
-        description,
-        frozenset(kinds),
-        "a Linear layer",
-        linear_layers,
-        lambda network, layer: frozenset({f"{tensor}{layer}"}),
-        lambda network, layer, switch: wrong_layer(network, layer, switch, mistake),
-    )
+    needs = "a Linear layer"
+    return Bug(name, description, frozenset(kinds), needs, linear_layers, tensors_at(tensor), wrapping(mistake))
 
 
 def flow(
@@ -118,7 +97,7 @@ def flow(
     description: str,
     mistake: LayerMistake,
     *kinds: Kind,
-    part: type[Layer] | tuple[type[Layer], ...] = Linear,
+    part: Part = Linear,
     needs: str = "a layer before it",
     where: Callable[[Network, int], bool] = lambda network, layer: True,
 ) -> Bug:
@@ -130,15 +109,8 @@ def flow(
         has_part = is_linear or any(isinstance(own, part) for own in network.layers)
         return [layer for layer in inner if has_part and where(network, layer)]
 
-    def apply(network: Network, layer: int, switch: BugSwitch) -> None:
-        at = position(network, layer, part)
-        network.layers[at] = WrongLayer(network.layers[at], switch, mistake)
-
-    def tensors(network: Network, layer: int) -> frozenset[str]:
-        before = layer - 1 if is_linear else layer
-        return frozenset({f"W{before}", f"b{before}"})
-
-    return Bug(name, description, frozenset(kinds), needs, possible, tensors, apply)
+    tensors = tensors_at("Wb", -1 if is_linear else 0)
+    return Bug(name, description, frozenset(kinds), needs, possible, tensors, wrapping(mistake, part))
 
 
 def loss(
@@ -157,7 +129,4 @@ def loss(
     def last(network: Network) -> list[int]:
         return linear_layers(network)[-1:] if where(network) else []
 
-    def tensors(network: Network, layer: int) -> frozenset[str]:
-        return frozenset({f"W{layer}", f"b{layer}"})
-
-    return Bug(name, description, frozenset(kinds), needs, last, tensors, apply)
+    return Bug(name, description, frozenset(kinds), needs, last, tensors_at("Wb"), apply)

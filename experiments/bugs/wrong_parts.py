@@ -13,17 +13,11 @@ from trainer.network.parameters import Array
 
 
 class BugSwitch(Callback):
-    """Switches a planted mistake on at one iteration; stands first in the list of callbacks.
-
-    Parameters
-    ----------
-    after : int, default=0
-        The first iteration with the mistake; 0 means from the start.
-    """
+    """Switches a planted mistake on at iteration `after`, 0 from the start; stands first in the list of callbacks."""
 
     def __init__(self, after: int = 0) -> None:
         self.after = after
-        self.active = after <= 1
+        self.active = after <= 1  # without a training run, nobody else sets it
 
     def on_batch_begin(self, state: TrainState) -> None:
         """Switch on when it is time."""
@@ -31,17 +25,7 @@ class BugSwitch(Callback):
 
 
 class WrongLayer(Layer):
-    """A layer whose forward is right and whose backward is followed, or replaced, by a mistake.
-
-    Parameters
-    ----------
-    layer : Layer
-        The right one.
-    switch : BugSwitch
-        Whether the mistake is on.
-    mistake : callable
-        ``mistake(layer, passed) -> input_gradient`` with everything one pass knows; see `Pass`.
-    """
+    """A layer whose forward is right and whose backward is followed, or replaced, by a mistake."""
 
     def __init__(self, layer: Layer, switch: BugSwitch, mistake: "LayerMistake") -> None:
         self.layer = layer
@@ -68,27 +52,15 @@ class WrongLayer(Layer):
 
 @dataclass(frozen=True)
 class Pass:
-    """What a wrong backward can get hold of, after the right one has run.
-
-    Attributes
-    ----------
-    layer, parameters, inputs, outputs, rng
-        As in the forward pass.
-    given : ndarray
-        The gradient that flowed in.
-    right : ndarray or None
-        The input gradient as it should be.
-    gradients : mapping of str to ndarray
-        The layer's own gradients, right so far, to be spoilt in place.
-    """
+    """What a wrong backward can get hold of, after the right one has run."""
 
     layer: Layer
     parameters: Mapping[str, Array]
     inputs: Array
     outputs: Array
-    given: Array
-    right: Array | None
-    gradients: Mapping[str, Array]
+    given: Array  # the gradient that flowed in
+    right: Array | None  # the input gradient as it should be
+    gradients: Mapping[str, Array]  # the layer's own, right so far, to be spoilt in place
     rng: np.random.Generator | None
 
     @property
@@ -102,9 +74,7 @@ class Pass:
         return self.gradients[list(self.layer.shapes)[1]]
 
 
-LayerMistake = Callable[[Pass], Array | None]
-
-
+LayerMistake = Callable[[Pass], Array | None]  # gives the input gradient
 LossSpoiler = Callable[[Array, Array, Array, float], Array]
 PenaltySpoiler = Callable[[Mapping[str, Array], Mapping[str, Array], float], None]
 
@@ -125,10 +95,7 @@ class WrongCriterion(WeightedBinaryCrossEntropy):
 
 
 class WrongPenalty(L2Penalty):
-    """A penalty whose value is right; its gradient, the last step of backprop, is spoilt.
-
-    Coming last, it can spoil whole gradients too, data term and regulariser together.
-    """
+    """A penalty whose value is right and whose gradient is spoilt: the last step of backprop, after the data term."""
 
     def __init__(self, right: L2Penalty, switch: BugSwitch, spoil: PenaltySpoiler) -> None:
         super().__init__(right.strength)

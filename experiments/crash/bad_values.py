@@ -22,9 +22,8 @@ json_values = st.recursive(
 )
 
 
-def _arrays() -> list[Any]:
-    """Give arrays of every kind that is not a plain matrix of finite numbers."""
-    return [
+arrays = st.sampled_from(  # of every kind that is not a plain matrix of finite numbers
+    [
         np.zeros(0),
         np.zeros((0, 3)),
         np.array(2.5),
@@ -48,6 +47,7 @@ def _arrays() -> list[Any]:
         np.float32(1.5),
         np.int64(3),
     ]
+)
 
 
 objects = st.sampled_from(
@@ -69,7 +69,6 @@ objects = st.sampled_from(
         (1.0, [2.0, {"x": 3.0}]),
     ]
 )
-arrays = st.sampled_from(_arrays())
 anything = json_values | objects | arrays
 
 

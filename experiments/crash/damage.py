@@ -9,47 +9,27 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.crash.damages import DAMAGES
 from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from trainer.callbacks.snapshot import Snapshot
 from trainer.storage.history import History
 
 CASES, QUICK_CASES = 40_000, 600
+PAGE = 4_096  # bytes: what a disk loses at once
 
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of file, and who reads it.
-
-    Attributes
-    ----------
-    name : str
-        As it is counted.
-    files : dict of str to bytes
-        Good ones, by name: what the folder holds before the damage.
-    damaged : tuple of str
-        Which of them get damaged.
-    others : sequence of bytes
-        Files that may be mistaken for them.
-    read : callable
-        Gets the folder and the name of a damaged file; gives something that is equal if and only if the same was read.
-    expected : object, optional
-        What reading gives while all is good; by default, what it gives before anything is damaged.
-    together : int, default=1
-        How many are damaged at once, at most.
-    share : float, default=1.0
-        Of the cases, relative to the other targets.
-    """
+    """A kind of file, and who reads it: what that gives is equal if and only if the same was read."""
 
     name: str
-    files: Files
-    damaged: tuple[str, ...]
-    others: Sequence[bytes]
-    read: Callable[[Path, str], Any]
-    expected: Any = None
-    together: int = 1
-    share: float = 1.0
+    files: Files  # good ones: what the folder holds before the damage
+    damaged: tuple[str, ...]  # which of them get damaged
+    others: Sequence[bytes]  # files that may be mistaken for them
+    read: Callable[[Path, str], Any]  # gets the folder and the name of a damaged file
+    expected: Any = None  # what reading gives while all is good; None: what it gives before anything is damaged
+    together: int = 1  # how many are damaged at once, at most
+    share: float = 1.0  # of the cases, relative to the other targets
 
 
 def targets(folder: Path) -> list[Target]:
@@ -86,15 +66,78 @@ def targets(folder: Path) -> list[Target]:
     ]
 
 
-def damage(target: Target, cases: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Damage the files of one target so many times, and count what its reader made of it.
+def cut(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Truncate."""
+    return good[: rng.randrange(len(good))]
 
-    Returns
-    -------
-    counts : Counter of str
-        "noticed", "nothing lost", "unnoticed", "traceback", and the damages by name.
-    failures : list of str
-    """
+
+def flip(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Flip one to eight bits."""
+    damaged = bytearray(good)
+    for _ in range(rng.randint(1, 8)):
+        bit = rng.randrange(8 * len(good))
+        damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def zero(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Lose a page, which reads as zeros."""
+    start = PAGE * rng.randrange(-(-len(good) // PAGE))
+    end = min(start + PAGE, len(good))
+    return good[:start] + bytes(end - start) + good[end:]
+
+
+def repeat(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Write a block twice."""
+    start, end = _block(rng, good)
+    return good[:end] + good[start:end] + good[end:]
+
+
+def drop(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Leave a block out."""
+    start, end = _block(rng, good)
+    return good[:start] + good[end:]
+
+
+def exchange(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Let two neighbouring blocks change places."""
+    start, end = _block(rng, good)
+    further = min(2 * end - start, len(good))
+    return good[:start] + good[end:further] + good[start:end] + good[further:]
+
+
+def append(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Go on after the end."""
+    return good + rng.choice([b"\0", bytes(PAGE), good[-64:], good, other, rng.randbytes(rng.randint(1, 99))])
+
+
+def mix(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Overwrite the first part of another file, as a write in place that was cut short would."""
+    end = rng.randrange(1, len(good))
+    return good[:end] + other[end:]
+
+
+def overwrite(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Put noise in the place of a block."""
+    start, end = _block(rng, good)
+    return good[:start] + rng.randbytes(end - start) + good[end:]
+
+
+def swap(rng: random.Random, good: bytes, other: bytes) -> bytes:
+    """Put the other file in its place."""
+    return other
+
+
+DAMAGES = (cut, flip, zero, repeat, drop, exchange, append, mix, overwrite, swap)
+
+
+def _block(rng: random.Random, good: bytes) -> tuple[int, int]:
+    start = rng.randrange(len(good))
+    return start, min(start + rng.choice([1, 8, 64, 512, PAGE]), len(good))
+
+
+def damage(target: Target, cases: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+    """Damage the files of one target so many times, and count what its reader made of it; also tell the failures."""
     counts: Counter[str] = Counter()
     failures: list[str] = []
     rng = random.Random(seed)
@@ -133,21 +176,21 @@ def _read(target: Target, folder: Path, bad: Files, name: str) -> Any:
     return target.read(folder, name)
 
 
-def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Judgement:
+def judge(results: dict[str, Counter[str]], failures: list[str], required: int) -> Figure:
     """Count what nobody has noticed."""
     total = sum(results.values(), Counter[str]())
     wrong = total["unnoticed"] + total["traceback"]
-    return Judgement(
+    return Figure(
         f"damaged, mixed or swapped files read without being noticed ({total.total():,} cases)",
         f"{wrong}",
         f"0 of at least {required:,}",
         wrong == 0 and total.total() >= required,
-        {"cases": total.total(), **total, "by target": {name: dict(counts) for name, counts in results.items()}},
-        failures,
+        numbers={"cases": total.total(), **total, "by target": {name: dict(one) for name, one in results.items()}},
+        failures=failures,
     )
 
 
-def measure(*, quick: bool, seed: int) -> Judgement:
+def measure(*, quick: bool, seed: int) -> Figure:
     """Damage files, and judge what their readers made of it."""
     cases = QUICK_CASES if quick else CASES
     results: dict[str, Counter[str]] = {}

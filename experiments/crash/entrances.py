@@ -5,8 +5,9 @@ import io
 import json
 import shlex
 import zipfile
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from hypothesis import strategies as st
 from checks import GradientCheck, assert_gradients, check_gradients
 from checks.check import GradientCheckError
 from checks.flat import check_flat
-from datasets import make_fraud
-from experiments.crash.bad_inputs import WITH_ROWS, Entrance
+from checks.training.violation_file import read_violation
+from datasets import make_fraud, prepare, read_table
 from experiments.crash.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
-from experiments.crash.kept_entrances import kept_entrances
+from experiments.crash.entrance import CLEAR, WITH_ROWS, Entrance
 from experiments.crash.small_run import SmallRun
 from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
 from experiments.fraud.resuming import resumed
+from experiments.replay import main as replay
+from experiments.report import main as report
 from experiments.runs.folder import RunFolder
 from trainer import SGD, Adam, Checkpoint, EarlyStopping, History, Network, Snapshot, Trainer
 from trainer.callbacks.checkpoint import checkpoints
@@ -40,11 +43,25 @@ OPTIONS = shlex.split(
 )
 VALUES = shlex.split("0 1 2 3 7 0.5 1e-4 -1 1e400 nan inf adam sgd relu tanh full directions central float32 dW2 list")
 SMALL_VALUES = [value for value in VALUES if value != "list"]
+PAGE_FILES = ("settings.json", "metrics.json", "proof.json", "report.json", "run.json", "history.jsonl", "check.npz")
+ROWS = [["7", f"{row}.5", "DE" if row % 3 else "FR", "01"[row % 2]] for row in range(12)]
+TABLE = [["Time", "V1", "Country", "Class"], *ROWS]
 
 
 def entrances(folder: Path) -> list[Entrance]:
     """List the entrances; files go into a folder."""
-    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *kept_entrances(folder)]
+    return [*_files(folder), *_checks(), *_training(folder), *_command_line(folder), *_kept(folder), *_tables(folder)]
+
+
+def _called(
+    function: Callable[..., object], good: Mapping[str, Any], share: float = 1.0, clear: Any = CLEAR, **how: Any
+) -> Entrance:
+    """Call a function with good arguments, some of which are replaced."""
+    return Entrance(function.__name__, calls(good, **how), lambda given: function(**given), share, clear)
+
+
+def _json(data: Any) -> bytes:
+    return json.dumps(data).encode()
 
 
 def _files(folder: Path) -> list[Entrance]:
@@ -65,7 +82,7 @@ def _files(folder: Path) -> list[Entrance]:
             path.unlink()
 
     def read_settings(data: Any) -> None:
-        (place / "settings.json").write_bytes(json.dumps(data).encode())
+        (place / "settings.json").write_bytes(_json(data))
         resumed(parse(["--resume", "--out", str(place)]))
 
     def read(path: Path, content: bytes, reader: Any) -> None:
@@ -91,7 +108,7 @@ def _files(folder: Path) -> list[Entrance]:
         ),
         Entrance(
             "settings file, bytes",
-            st.binary(max_size=50) | json_values.map(lambda data: json.dumps(data).encode()),
+            st.binary(max_size=50) | json_values.map(_json),
             lambda raw: read(place / "run.json", raw, lambda path: RunFolder(place, resume=True).read_json(path.name)),
         ),
         Entrance("settings file", mutated(settings), read_settings),
@@ -125,8 +142,8 @@ def _forged(snapshot: Snapshot) -> st.SearchStrategy[bytes]:
             "shape": st.tuples(st.integers(-2, 8)) | st.tuples(st.integers(), st.integers()) | json_values,
         }
     )
-    kind = json.dumps(to_plain(snapshot.facts) | {"kind": "checkpoint", "version": 1}).encode()
-    facts = st.just(kind) | json_values.map(lambda data: json.dumps(data).encode()) | st.binary(max_size=9)
+    kind = _json(to_plain(snapshot.facts) | {"kind": "checkpoint", "version": 1})
+    facts = st.just(kind) | json_values.map(_json) | st.binary(max_size=9)
     names = (
         st.sampled_from(["W1.npy", "parameters.npy", "../W1.npy", "/W1.npy", "W1", "a/b.npy", "facts.json/x"]) | words
     )
@@ -150,24 +167,23 @@ def _checks() -> list[Entrance]:
     check = {"every": 3, "rows": 5, "dropout": "off", "terms": False, "on_failure": "raise", "seed": 0}
     check |= {name: options[name] for name in ("coverage", "derivative", "threshold", "step")}
 
-    def assertion(arguments: Mapping[str, Any]) -> None:
-        try:
-            assert_gradients(**arguments)
-        except GradientCheckError:
-            return
+    def checked(given: Mapping[str, Any]) -> None:
+        check_gradients(**given)
+
+    def assertion(given: Mapping[str, Any]) -> None:
+        with suppress(GradientCheckError):
+            assert_gradients(**given)
 
     values = anything.map(lambda value: {"loss": lambda p: value, "gradients": gradient, "parameters": np.ones(3)})
     claimed = anything.map(lambda value: {"loss": loss, "gradients": value, "parameters": np.ones(3)})
     return [
-        Entrance("check_gradients", calls(good, most=2), lambda given: check_gradients(**given), 3, WITH_ROWS),
-        Entrance(
-            "check_gradients, options", calls(good | options), lambda given: check_gradients(**given), 3, WITH_ROWS
-        ),
-        Entrance("check_gradients, losses", values, lambda given: check_gradients(**given), 1, WITH_ROWS),
-        Entrance("check_gradients, gradients", claimed, lambda given: check_gradients(**given), 1, WITH_ROWS),
+        _called(check_gradients, good, 3, WITH_ROWS, most=2),
+        Entrance("check_gradients, options", calls(good | options), checked, 3, WITH_ROWS),
+        Entrance("check_gradients, losses", values, checked, 1, WITH_ROWS),
+        Entrance("check_gradients, gradients", claimed, checked, 1, WITH_ROWS),
         Entrance("assert_gradients", calls(good), assertion, 1, WITH_ROWS),
-        Entrance("check_flat", calls(flat), lambda given: check_flat(**given), 2, WITH_ROWS),
-        Entrance("GradientCheck", calls(check), lambda given: GradientCheck(**given)),
+        _called(check_flat, flat, 2, WITH_ROWS),
+        _called(GradientCheck, check),
     ]
 
 
@@ -176,21 +192,10 @@ def _training(folder: Path) -> list[Entrance]:
     inputs = rng.normal(size=(11, 3))
     network = Network((3, 2, 1))
     sizes = {"layer_sizes": (3, 2, 1), "activation": "relu", "dropout": 0.1, "l2": 0.0, "positive_weight": 1.0}
-    trainer: dict[str, Any] = {
-        "network": network,
-        "optimizer": None,
-        "batch_size": 4,
-        "epochs": 1,
-        "shuffle_window": None,
-    }
-    trainer |= {"dtype": "float64", "seed": 0, "callbacks": (), "history_path": None}
-    rows: dict[str, Any] = {
-        "inputs": inputs,
-        "targets": np.arange(11) % 2,
-        "validation": None,
-        "both_classes": True,
-        "resume": None,
-    }
+    trainer: dict[str, Any] = {"network": network, "optimizer": None, "batch_size": 4, "epochs": 1, "seed": 0}
+    trainer |= {"dtype": "float64", "callbacks": (), "history_path": None, "shuffle_window": None}
+    targets = np.arange(11) % 2
+    rows = {"inputs": inputs, "targets": targets, "validation": None, "both_classes": True, "resume": None}
     adam = {"learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
     stopping = {"monitor": "epoch_loss", "patience": 2, "min_delta": 0.0}
     saves = {"folder": folder / "saves", "every": 3, "keep": 2}
@@ -200,40 +205,99 @@ def _training(folder: Path) -> list[Entrance]:
     def fit(given: Mapping[str, Any]) -> None:
         Trainer(network, batch_size=4, epochs=1).fit(given["inputs"], given["targets"], given["validation"])
 
-    def predict(value: Any) -> None:
-        fitted.predict_proba(value)
-
     def fit_set_up(given: Mapping[str, Any]) -> None:
         ready = Trainer(**given)
         ready.epochs = min(ready.epochs, 2)  # a million epochs are no mistake
-        ready.fit(inputs, rows["targets"])
+        ready.fit(inputs, targets)
 
     fitted = Trainer(network, epochs=1)
-    fitted.fit(inputs, rows["targets"])
+    fitted.fit(inputs, targets)
     return [
-        Entrance("Network", calls(sizes, bad=small), lambda given: Network(**given)),
-        Entrance("Adam", calls(adam), lambda given: Adam(**given)),
-        Entrance("SGD", calls({"learning_rate": 0.01, "momentum": 0.5}), lambda given: SGD(**given)),
+        _called(Network, sizes, bad=small),
+        _called(Adam, adam),
+        _called(SGD, {"learning_rate": 0.01, "momentum": 0.5}),
         Entrance("Trainer", calls(trainer, most=2), fit_set_up, 2, WITH_ROWS),
         Entrance("fit", calls(rows), fit, 3, WITH_ROWS),
-        Entrance("predict_proba", anything | arrays, predict, 1, WITH_ROWS),
-        Entrance("EarlyStopping", calls(stopping), lambda given: EarlyStopping(**given)),
-        Entrance("Checkpoint", calls(saves), lambda given: Checkpoint(**given)),
-        Entrance("make_fraud", calls(table, bad=small), lambda given: make_fraud(**given), 1.5, WITH_ROWS),
+        Entrance("predict_proba", anything | arrays, fitted.predict_proba, 1, WITH_ROWS),
+        _called(EarlyStopping, stopping),
+        _called(Checkpoint, saves),
+        _called(make_fraud, table, 1.5, WITH_ROWS, bad=small),
     ]
+
+
+def _kept(folder: Path) -> list[Entrance]:
+    """List what a run has kept for its replay and its page."""
+    halted = folder / "halted"
+    _quietly(main, [*QUICK_RUN, "--epochs", "1", "--quiet", "--bug", "dW2", "--out", str(halted)])
+    violation = next(halted.glob("violation-*.npz"))
+    case = read_archive(violation, "violation", 1)
+    forged = folder / "violation.npz"
+    files = {name: (halted / name).read_bytes() for name in PAGE_FILES if (halted / name).exists()}
+
+    def read_forged(facts: Any) -> None:
+        if isinstance(facts, dict):  # which write_archive takes
+            write_archive(forged, "violation", 1, case.arrays, facts)
+            read_violation(forged)
+
+    def shown(content: bytes) -> None:
+        forged.write_bytes(content)
+        _command(replay.main, [str(forged)])
+
+    def page(changed: tuple[str, bytes]) -> None:
+        name, content = changed
+        (halted / name).write_bytes(content)
+        try:
+            _command(report.main, [str(halted), "--to", str(folder / "page.html")])
+        finally:
+            (halted / name).write_bytes(files[name])
+
+    data = {name: json.loads(raw) for name, raw in files.items() if name.endswith(".json")}
+    as_json = st.sampled_from(sorted(data)).flatmap(
+        lambda name: mutated(data[name]).map(lambda tree: (name, _json(tree)))
+    )
+    as_bytes = st.tuples(st.sampled_from(sorted(files)), st.binary(max_size=60))
+    return [
+        Entrance("violation, forged", mutated(case.facts), read_forged, 2),
+        Entrance("replay, noise", _damaged(violation.read_bytes()), shown, 0.5),
+        Entrance("report, files of a run", as_json, page, 0.3 if find_spec("matplotlib") else 1),
+        Entrance("report, noise", as_bytes, page, 0.3 if find_spec("matplotlib") else 1),
+    ]
+
+
+def _tables(folder: Path) -> list[Entrance]:
+    if not find_spec("pyarrow"):  # the extra `tables`
+        return []
+    path = folder / "table.csv"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        prepare(read_table(path), "Class")
+
+    cells = st.lists(st.lists(words | st.sampled_from(["", "1", "nan", "=1+1", '"']), max_size=5), max_size=7)
+    mixed = mutated(TABLE).filter(lambda table: isinstance(table, list)) | cells
+    text = mixed.map(
+        lambda rows: "\n".join(",".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows)
+    )
+    return [
+        Entrance("table", text.map(lambda all_of_it: all_of_it.encode(errors="replace")), read, 2),
+        Entrance("table, noise", st.binary(max_size=200), read, 0.5),
+        Entrance("table, JSON", json_values.map(_json), read, 0.3),
+    ]
+
+
+def _damaged(content: bytes) -> st.SearchStrategy[bytes]:
+    places = st.integers(0, len(content) - 1)
+    flipped = st.tuples(places, st.integers(1, 255)).map(
+        lambda two: content[: two[0]] + bytes([content[two[0]] ^ two[1]]) + content[two[0] + 1 :]
+    )
+    return flipped | places.map(lambda end: content[:end]) | st.binary(max_size=99)
 
 
 def _command_line(folder: Path) -> list[Entrance]:
     out = folder / "out"
 
     def run(argv: list[str]) -> None:
-        shown, said = io.StringIO(), io.StringIO()
-        with redirect_stdout(shown), redirect_stderr(said):
-            code = main([*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
-        if code not in (0, 1, 2) or "Traceback" in said.getvalue():
-            raise RuntimeError(f"exit code {code}: {said.getvalue()}")
-        if code == 2 and len(said.getvalue().splitlines()) != 1:
-            raise RuntimeError(f"bad usage is not one line: {said.getvalue()}")
+        _command(main, [*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
 
     def read(argv: list[str]) -> None:
         with redirect_stdout(io.StringIO()):
@@ -244,3 +308,19 @@ def _command_line(folder: Path) -> list[Entrance]:
         Entrance("parse, any words", st.lists(words | numbers.map(str), max_size=4), read, 1),
         Entrance("main", commands(QUICK_RUN, OPTIONS, SMALL_VALUES), run, 2.5),
     ]
+
+
+def _command(command: Any, argv: list[str]) -> None:
+    """Run a command; bad input must be one line and exit code 2."""
+    said, code = _quietly(command, argv)
+    if code not in (0, 1, 2) or "Traceback" in said:
+        raise RuntimeError(f"exit code {code}: {said}")
+    if code == 2 and len(said.splitlines()) != 1:
+        raise RuntimeError(f"bad usage is not one line: {said}")
+
+
+def _quietly(command: Any, argv: list[str]) -> tuple[str, int]:
+    said = io.StringIO()
+    with redirect_stdout(io.StringIO()), redirect_stderr(said):
+        code = command(argv)
+    return said.getvalue(), code

@@ -1,47 +1,205 @@
 """Faults: whichever call of a save fails, or is the last before a crash, the last good state loads."""
 
+import errno
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 from tqdm import tqdm
 
-from experiments.crash.faulty_disk import FAULTS, FaultyDisk, Killed
 from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from experiments.runs.folder import RunFolder
 from trainer import latest_checkpoint
 from trainer.callbacks.checkpoint import checkpoints
 from trainer.callbacks.snapshot import Snapshot
+from trainer.storage import durable, history
 from trainer.storage.history import History
 
 EVERY, QUICK_EVERY = 1, 9  # of the steps, how many are made to fail
+# A call fails with an error; a write is done in half, and fails; the process is killed before a call, or in half of it.
+FAULTS = ("ENOSPC", "EIO", "half", "kill", "kill in half")
+
+Result = TypeVar("Result")
+Names = dict[str, int]  # the names in the folder, and the number of the file that each stands for
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would do after this reaches the disk."""
+
+
+class FaultyDisk:
+    """Counts the calls that `trainer.storage` makes within a folder, and lets the one numbered `failing` fail."""
+
+    # It also keeps book of what a loss of power would leave: a file holds what it held when it was last synced, and
+    # whatever came after may read as zeros; of the names that were given, moved and taken since the folder was last
+    # synced, the first so many are on disk.
+
+    def __init__(self, folder: Path, failing: int | None = None, fault: str = "EIO") -> None:
+        self.folder = folder
+        self.failing = failing
+        self.fault = fault
+        self.steps: list[str] = []  # the calls, in order
+        self.dead = False
+        self._synced: dict[int, bytes] = {}
+        self._lengths: dict[int, int] = {}  # of files that hold more than was synced
+        self._tables: list[Names] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Stand between the packages and the disk."""
+        self._tables = [self._names()]
+        self._synced = {number: (self.folder / name).read_bytes() for name, number in self._tables[0].items()}
+        disk = self
+
+        class File(FileIO):
+            """An unbuffered file whose calls are counted."""
+
+            def __init__(self, path: Path | str, mode: str) -> None:
+                disk.step(f"open {Path(path).name}", lambda: None)
+                super().__init__(path, mode.replace("b", ""))
+                disk.note(self.fileno(), fresh="w" in mode)
+
+            def write(self, content: Any) -> int:
+                def half() -> None:
+                    super(File, self).write(content[: len(content) // 2])
+
+                try:
+                    return disk.step("write", lambda: super(File, self).write(content), half)
+                finally:
+                    disk.note(self.fileno())
+
+            def close(self) -> None:
+                if disk.dead or self.closed:
+                    super().close()
+                else:
+                    disk.step("close", super().close, super().close)
+
+        calls = _Calls(self)
+        self._stack.enter_context(patch.object(durable, "os", calls))
+        self._stack.enter_context(patch.object(history, "os", calls))
+        self._stack.enter_context(patch.object(durable, "open", File, create=True))
+        self._stack.enter_context(patch.object(history, "FileIO", File))
+        self._stack.enter_context(patch.object(Path, "unlink", _unlink(self, Path.unlink)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Step aside."""
+        self._stack.close()
+
+    def step(self, name: str, act: Callable[[], Result], half: Callable[[], object] | None = None) -> Result:
+        """Make one call, unless it is the one that fails."""
+        if self.dead:
+            raise Killed
+        self.steps.append(name)
+        if len(self.steps) - 1 != self.failing:
+            return act()
+        if half is not None and ("half" in self.fault or name.startswith("close")):  # the system frees the handle
+            half()
+        if self.fault.startswith("kill"):
+            self.dead = True
+            raise Killed
+        number = errno.EIO if self.fault == "EIO" else errno.ENOSPC
+        raise OSError(number, os.strerror(number))
+
+    def note(self, handle: int, *, fresh: bool = False) -> None:
+        """Note that a file, perhaps a new one, holds more than what was synced."""
+        status = os.fstat(handle)
+        if fresh:
+            self._synced[status.st_ino] = b""
+        self._lengths[status.st_ino] = status.st_size
+        self.note_names()
+
+    def note_names(self) -> None:
+        """Note that a name may have come, gone or moved."""
+        names = self._names()
+        if names != self._tables[-1]:
+            self._tables.append(names)
+
+    def sync(self, handle: int) -> None:
+        """Note that a file, or the names in the folder, are on disk now."""
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            self._tables = self._tables[-1:]
+            return
+        name = next((name for name, number in self._names().items() if number == status.st_ino), None)
+        if name is not None:
+            self._synced[status.st_ino] = (self.folder / name).read_bytes()
+        self._lengths.pop(status.st_ino, None)
+
+    def after_loss_of_power(self) -> Iterator[dict[str, bytes]]:
+        """Give what the folder may hold once the power is back, one possibility after the other."""
+        for names in self._tables:
+            yield {name: self._synced[number] for name, number in names.items()}
+            if self._lengths.keys() & names.values():
+                yield {
+                    name: self._synced[number].ljust(self._lengths.get(number, 0), b"\0")
+                    for name, number in names.items()
+                }
+
+    def _names(self) -> Names:
+        return {entry.name: entry.inode() for entry in os.scandir(self.folder) if entry.is_file()}
+
+
+class _Calls:
+    """The module `os`, with the calls that matter counted."""
+
+    def __init__(self, disk: FaultyDisk) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int) -> int:
+        return self._disk.step("open folder", lambda: os.open(path, flags))
+
+    def close(self, handle: int) -> None:
+        if self._disk.dead:
+            os.close(handle)
+        else:
+            self._disk.step("close folder", lambda: os.close(handle), lambda: os.close(handle))
+
+    def fsync(self, handle: int) -> None:
+        self._disk.step("fsync", lambda: self._disk.sync(handle))
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._disk.step("rename", lambda: os.replace(source, target))
+        self._disk.note_names()
+
+
+def _unlink(disk: FaultyDisk, unlink: Callable[..., None]) -> Callable[..., None]:
+    def counted(path: Path, missing_ok: bool = False) -> None:
+        if path.parent != disk.folder:
+            unlink(path, missing_ok=missing_ok)
+            return
+        disk.step(f"unlink {path.name}", lambda: unlink(path, missing_ok=missing_ok))
+        disk.note_names()
+
+    return counted
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something that saves, and what must be true after a fault.
-
-    Attributes
-    ----------
-    name : str
-    begin : dict of str to bytes
-        What is in the folder before.
-    act : callable
-        Gets the folder, and saves there; gives what `holds` needs to know, even if it fails.
-    holds : callable
-        Gets the folder afterwards and what `act` gave; raises, or gives a complaint, if something was lost.
-    """
+    """Something that saves, and what must be true after a fault."""
 
     name: str
-    begin: Files
-    act: Callable[[Path, dict[str, Any]], None]
-    holds: Callable[[Path, dict[str, Any]], str | None]
+    begin: Files  # what is in the folder before
+    act: Callable[
+        [Path, dict[str, Any]], None
+    ]  # saves in the folder; notes what `holds` needs to know, even if it fails
+    holds: Callable[[Path, dict[str, Any]], str | None]  # raises, or gives a complaint, if something was lost
 
 
 def training(folder: Path) -> Scenario:
@@ -76,11 +234,11 @@ def rows(folder: Path) -> Scenario:
 
     def act(folder: Path, known: dict[str, Any]) -> None:
         known["whole"] = 0
-        with closing(History(folder / HISTORY)) as history:
+        with closing(History(folder / HISTORY)) as file:
             for number in range(5):
-                history.append({"iteration": number})
+                file.append({"iteration": number})
                 known["whole"] = number + 1
-                known["state"] = history.state_dict() if number == 2 else known.get("state")
+                known["state"] = file.state_dict() if number == 2 else known.get("state")
 
     def holds(folder: Path, known: dict[str, Any]) -> str | None:
         path = folder / HISTORY
@@ -156,21 +314,21 @@ def _fill(folder: Path, files: Files) -> None:
         (folder / name).write_bytes(content)
 
 
-def judge(counts: Counter[str], failures: list[str]) -> Judgement:
+def judge(counts: Counter[str], failures: list[str]) -> Figure:
     """Count the faults after which something was lost."""
     faults = counts.total()
-    return Judgement(
+    return Figure(
         f"write, fsync, rename, close, unlink failing or the last call before a crash, each once ({faults:,} faults): "
         "the last good state loads",
         f"{faults - len(failures):,} of {faults:,}",
         "all",
         not failures and faults > 0,
-        {"faults": faults, "failures": len(failures), "by call": dict(counts.most_common())},
-        failures,
+        numbers={"faults": faults, "failures": len(failures), "by call": dict(counts.most_common())},
+        failures=failures,
     )
 
 
-def measure(*, quick: bool) -> Judgement:
+def measure(*, quick: bool) -> Figure:
     """Inject every fault into every call, and judge what was left."""
     counts: Counter[str] = Counter()
     failures: list[str] = []

@@ -1,36 +1,68 @@
-"""Crash: runs are killed, files damaged, disks fail, inputs are bad, hours pass: what is lost, and what gets in.
+"""The command: reads the options, measures one part after the other, and shows what came of it."""
 
-python -m experiments.crash --quick                    # under a minute
-python -m experiments.crash --json FILE --soak 30      # the full campaign, under a quarter of an hour and the soak
-"""
-
-import argparse
 import json
 import math
 import os
 import platform
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from datetime import date
-from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
-from experiments.crash import damage, faults, kills, soak
-from experiments.judgement import Judgement, table
-from experiments.screen import show
+from experiments.figures import Figure, campaign_parser, present
 
 PARTS = ("kills", "damage", "faults", "inputs", "soak")
 SOAK, QUICK_SOAK = 30.0, 0.1  # minutes
 SHOWN = 20  # failures
 
 
-def parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Judgement | None]]:
-    """Give what measures each part."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign; 0 if every figure is met, 1 if not, 2 for bad usage."""
+    arguments = parsed(argv)
+    measures = parts(arguments)
+    figures: list[Figure] = []
+    details: list[str] = []
+    seconds: dict[str, float] = {}
+    for name in arguments.only:
+        started = time.perf_counter()
+        figure = measures[name]()
+        seconds[name] = round(time.perf_counter() - started, 1)
+        if figure is not None:
+            figures.append(figure)
+            details += _details(figure)
+    said = {"seed": arguments.seed, "seconds": seconds}
+    return present(figures, details, arguments.json, said, quick=arguments.quick)
 
-    def inputs() -> Judgement:
-        from experiments.crash import bad_inputs  # takes hypothesis
+
+def parsed(argv: Sequence[str] | None) -> Namespace:
+    """Read the options."""
+    description = "Break things on purpose, and count what is lost, goes unnoticed, or ends in a traceback."
+    parser = campaign_parser("crash", description, "a little of everything; under a minute")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help=f"length of the soak ({SOAK:g}); 0 for none")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that kill (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random moment, damage and input (0)")
+    arguments = parser.parse_args(argv)
+    if arguments.soak is None:
+        arguments.soak = QUICK_SOAK if arguments.quick else SOAK
+    if not 0 <= arguments.soak < math.inf:
+        parser.error(f"--soak is out of range. Expected minutes, at least 0. Received {arguments.soak}.")
+    if arguments.jobs < 1:
+        parser.error(f"--jobs is out of range. Expected at least 1. Received {arguments.jobs}.")
+    arguments.only = [part for part in PARTS if part in arguments.only and (part != "soak" or arguments.soak)]
+    if not hasattr(os, "fork"):
+        parser.error(f"nothing can be killed here. Expected Linux, or a Unix. Received {platform.system()}.")
+    if "inputs" in arguments.only and not find_spec("hypothesis"):
+        parser.error("no hypothesis. Expected `pip install backproof[test]`, or --only without inputs. Received none.")
+    return arguments
+
+
+def parts(arguments: Namespace) -> dict[str, Callable[[], Figure | None]]:
+    """Give what measures each part. Loaded only now: the main job takes its time, and the inputs take hypothesis."""
+    from experiments.crash import damage, faults, kills, soak
+
+    def inputs() -> Figure:
+        from experiments.crash import bad_inputs
 
         return bad_inputs.measure(quick=arguments.quick, number=arguments.seed)
 
@@ -43,73 +75,8 @@ def parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Judgement | N
     }
 
 
-def versions() -> dict[str, str]:
-    """Give what the figures depend on."""
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
-    found |= {"machine": platform.machine(), "cores": str(os.cpu_count())}
-    return found | {name: version(name) for name in ("numpy", "scikit-learn", "hypothesis") if _is_there(name)}
-
-
-def _is_there(name: str) -> bool:
-    return find_spec(name.replace("scikit-learn", "sklearn")) is not None
-
-
-def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.crash",
-        description="Break things on purpose, and count what is lost, goes unnoticed, or ends in a traceback.",
-    )
-    parser.add_argument("--quick", action="store_true", help="a little of everything; under a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was counted there")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help=f"length of the soak ({SOAK:g}); 0 for none")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that kill (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random moment, damage and input (0)")
-    arguments = parser.parse_args(argv)
-    if arguments.soak is None:
-        arguments.soak = QUICK_SOAK if arguments.quick else SOAK
-    if not 0 <= arguments.soak < math.inf:
-        parser.error(f"--soak is out of range. Expected minutes, at least 0. Received {arguments.soak}.")
-    if arguments.jobs < 1:
-        parser.error(f"--jobs is out of range. Expected at least 1. Received {arguments.jobs}.")
-    if arguments.json is not None and not arguments.json.resolve().parent.is_dir():
-        parser.error(f"--json is not in a folder. Expected an existing folder. Received {arguments.json}.")
-    arguments.only = [part for part in PARTS if part in arguments.only and (part != "soak" or arguments.soak)]
-    if not hasattr(os, "fork"):
-        parser.error(f"nothing can be killed here. Expected Linux, or a Unix. Received {platform.system()}.")
-    if "inputs" in arguments.only and not _is_there("hypothesis"):
-        parser.error("no hypothesis. Expected `pip install backproof[test]`, or --only without inputs. Received none.")
-    return arguments
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the campaign; 0 if every figure is met, 1 if not, 2 for bad usage."""
-    arguments = _parsed(argv)
-    measures = parts(arguments)
-    rows: list[Judgement] = []
-    seconds: dict[str, float] = {}
-    for name in arguments.only:
-        started = time.perf_counter()
-        row = measures[name]()
-        seconds[name] = round(time.perf_counter() - started, 1)
-        rows += [] if row is None else [row]
-    show(table(rows))
-    for row in rows:
-        counted = {name: value for name, value in row.numbers.items() if name != "all samples"}
-        show(f"\n{row.figure}: {json.dumps(counted)}")
-        for failure in row.failures[:SHOWN]:
-            show(f"  {failure}")
-        if len(row.failures) > SHOWN:
-            show(f"  … and {len(row.failures) - SHOWN} more")
-    show(f"\n{date.today().isoformat()}, seed {arguments.seed}, {versions()}, seconds {seconds}")
-    if arguments.json is not None:
-        result: dict[str, Any] = {
-            "date": date.today().isoformat(),
-            "versions": versions(),
-            "seed": arguments.seed,
-            "quick": arguments.quick,
-            "seconds": seconds,
-            "figures": [vars(row) for row in rows],
-        }
-        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return 0 if all(row.met for row in rows) else 1
+def _details(figure: Figure) -> list[str]:
+    counted = {name: value for name, value in figure.numbers.items() if name != "all samples"}
+    more = len(figure.failures) - SHOWN
+    lines = [f"{figure.name}: {json.dumps(counted)}", *(f"  {failure}" for failure in figure.failures[:SHOWN])]
+    return lines + [f"  … and {more} more"] * (more > 0)

@@ -20,24 +20,7 @@ Files = dict[str, bytes]
 
 
 class SmallRun:
-    """A run that was never interrupted, and how one goes on from what is left of it.
-
-    Parameters
-    ----------
-    folder : Path
-        Made; for the files of the run.
-    seed : int, default=0
-        Of rows and training.
-    every, keep, epochs : int
-        See `Checkpoint` and `Trainer`; an epoch has seven iterations.
-
-    Attributes
-    ----------
-    files : dict of str to bytes
-        Checkpoints and history, by name.
-    end : object
-        What `go_on` gives if nothing was lost.
-    """
+    """A run that was never interrupted, and how one goes on from what is left of it; an epoch has seven iterations."""
 
     def __init__(self, folder: Path, seed: int = 0, *, every: int = 4, keep: int = 99, epochs: int = 3) -> None:
         self.folder = folder
@@ -49,7 +32,7 @@ class SmallRun:
         folder.mkdir()
         trainer = self.trainer(folder)
         trainer.fit(self.inputs, self.targets)
-        self.end = _end(trainer)
+        self.end = _end(trainer)  # what `go_on` gives if nothing was lost
         self.files: Files = {path.name: path.read_bytes() for path in (*checkpoints(folder), folder / HISTORY)}
 
     def trainer(self, folder: Path) -> Trainer:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from experiments.screen import show
 
 OPTIONS = "--samples 5000 --hidden 16 8 --batch-size 128 --epochs 1000000000 --check-every 10 --checkpoint-every 100"
@@ -26,7 +26,7 @@ COLUMNS = ("Rss", "Pss", "Anonymous")  # of /proc/PID/smaps_rollup
 Sample = dict[str, float]
 
 
-def measure(*, minutes: float) -> Judgement | None:
+def measure(*, minutes: float) -> Figure | None:
     """Train for so long, and judge what the process has taken; None where no ``/proc`` tells."""
     if not Path("/proc/self/smaps_rollup").exists():
         show("no soak: expected /proc/PID/smaps_rollup, which this system does not have", sys.stderr)
@@ -82,7 +82,7 @@ def _sample(pid: int) -> Sample:
     return sample
 
 
-def judge(samples: Sequence[Sample], minutes: float, code: int, n_rows: int, said: str) -> Judgement:
+def judge(samples: Sequence[Sample], minutes: float, code: int, n_rows: int, said: str) -> Figure:
     """Compare what the process took later with what it had taken when it was warm."""
     warm = min(WARM, 60 * minutes / 3)
     later = [sample for sample in samples if sample["seconds"] >= warm]
@@ -105,12 +105,12 @@ def judge(samples: Sequence[Sample], minutes: float, code: int, n_rows: int, sai
     else:
         failures.append(f"only {len(later)} samples were taken")
     numbers |= {"history rows": n_rows, "descriptors leaked": leaked, "all samples": list(samples)}
-    return Judgement(
+    return Figure(
         f"{minutes:g} min of training with checks at k = 10 ({n_rows:,} rows of history): growth of memory after "
         f"{'the first minute' if warm == WARM else f'{warm:.0f} s'}; descriptors leaked",
         f"{growth / 2**20:.2f} MB; {leaked}",
         "< 1 MB; 0",
         growth < MOST and leaked == 0 and not failures,
-        numbers,
-        failures,
+        numbers=numbers,
+        failures=failures,
     )

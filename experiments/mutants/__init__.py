@@ -1,5 +1,1 @@
-"""Mutants: how many false alarms, how many misses, and whether the check says where and why.
-
-python -m experiments.mutants --quick          # under a minute
-python -m experiments.mutants --json FILE      # the full campaign, some minutes on two cores
-"""
+"""Mutants: how many false alarms, how many misses, and whether the check says where and why."""

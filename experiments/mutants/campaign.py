@@ -2,24 +2,22 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from checks import GradientReport, Verdict, check_gradients
+from checks import GradientReport, Verdict
 from checks.options import THRESHOLD
-from checks.training.probe import Probe, Sampler
-from datasets import make_fraud
+from checks.training.probe import Probe
+from datasets import Split, make_fraud
 from experiments.bugs.bugs import BUGS, entry, plant
+from experiments.bugs.planting import Bug
 from experiments.mutants.truth import differences, textbook_gradients
-from experiments.mutants.units import Unit
-from experiments.peers import FlatProbe, available
+from experiments.mutants.units import Outcome, Unit
+from experiments.peers import FlatProbe, Rng, available, check, draw
 from trainer import SGD, Adam, Network, Parameters, Trainer, WeightedBinaryCrossEntropy
 from trainer.network.parameters import Array
-
-Outcome = dict[str, Any]
 
 MODES = tuple(product(("full", "directions"), ("central", "complex")))
 N_ROWS = 860  # 60 % of them train: 516, so that a probe of 512 rows can be drawn
@@ -47,29 +45,29 @@ def run_unit(unit: Unit) -> list[Outcome]:
     network = unit.network()
     outcomes: list[Outcome] = []
     for stage in unit.stages:
-        parameters = trained(unit, network, data.inputs, data.targets, stage)
+        parameters = trained(unit, network, data, stage)
         points = [(rows, f"{stage} steps") for rows in unit.rows for _ in range(unit.repeats)]
-        outcomes += check_correct(unit, network, parameters, data.inputs, data.targets, points, rng)
+        outcomes += check_correct(unit, network, parameters, data, points, rng)
         if stage == unit.stages[-1]:
             textbook = copy.copy(network)
             textbook.criterion = TextbookCriterion(network.positive_weight)
             points = [(rows, f"{stage} steps, p - y") for rows in unit.rows[:2]]
-            outcomes += check_correct(unit, textbook, parameters, data.inputs, data.targets, points, rng)
+            outcomes += check_correct(unit, textbook, parameters, data, points, rng)
         if stage in unit.mutant_stages:
-            outcomes += check_mutants(unit, network, parameters, data.inputs, data.targets, stage, rng)
+            outcomes += check_mutants(unit, network, parameters, data, stage, rng)
     if unit.dead_checks:
         dead = with_dead_layer(network, rng)
         points = [(64, "dead layer")] * unit.dead_checks
-        outcomes += check_correct(unit, network, dead, np.abs(data.inputs), data.targets, points, rng)
+        outcomes += check_correct(unit, network, dead, replace(data, inputs=np.abs(data.inputs)), points, rng)
     return outcomes
 
 
-def trained(unit: Unit, network: Network, inputs: Any, targets: Any, steps: int) -> Parameters:
+def trained(unit: Unit, network: Network, data: Split, steps: int) -> Parameters:
     """Train for a number of steps, or give the initial parameters."""
     if steps == 0:
         return network.initial_parameters(np.random.default_rng(unit.seed), np.dtype(unit.dtype))
-    batch_size = len(inputs) if unit.seed % 2 else 64
-    epochs = -(-steps // -(-len(inputs) // batch_size))
+    batch_size = len(data.inputs) if unit.seed % 2 else 64
+    epochs = -(-steps // -(-len(data.inputs) // batch_size))
     trainer = Trainer(
         network,
         optimizer=SGD(0.1) if unit.seed % 2 else Adam(1e-3),
@@ -78,11 +76,11 @@ def trained(unit: Unit, network: Network, inputs: Any, targets: Any, steps: int)
         dtype=unit.dtype,  # type: ignore[arg-type]
         seed=unit.seed,
     )
-    trainer.fit(inputs, targets)
+    trainer.fit(data.inputs, data.targets)
     return trainer.parameters
 
 
-def with_dead_layer(network: Network, rng: np.random.Generator) -> Parameters:
+def with_dead_layer(network: Network, rng: Rng) -> Parameters:
     """Give fresh parameters whose first layer is dead for positive inputs, and whose biases are zero."""
     parameters = network.initial_parameters(rng)
     parameters["W1"][...] = -np.abs(parameters["W1"])
@@ -90,23 +88,17 @@ def with_dead_layer(network: Network, rng: np.random.Generator) -> Parameters:
 
 
 def check_correct(
-    unit: Unit,
-    network: Network,
-    parameters: Parameters,
-    inputs: Any,
-    targets: Any,
-    points: list[tuple[int, str]],
-    rng: np.random.Generator,
+    unit: Unit, network: Network, parameters: Parameters, data: Split, points: list[tuple[int, str]], rng: Rng
 ) -> Iterator[Outcome]:
     """Check a right gradient in every mode at fresh probes."""
     for number, (rows, stage) in enumerate(points):
         mask_seed = int(rng.integers(2**32)) if network.dropout and number % 2 else None
-        probe = draw(network, parameters, inputs, targets, rows, mask_seed, rng)
+        probe = draw(network, parameters, data, rows, rng, mask_seed)
         shared = rows == PEER_ROWS and points.index((rows, stage)) == number
         if shared:
             yield from _ask_peers(probe, "correct")
         for coverage, derivative in MODES:
-            report = check(probe, coverage, derivative, rng)
+            report = check(probe, coverage, rng, derivative=derivative)
             yield {
                 "what": "correct",
                 "shared": shared,
@@ -120,44 +112,35 @@ def check_correct(
 
 
 def check_mutants(
-    unit: Unit,
-    network: Network,
-    parameters: Parameters,
-    inputs: Any,
-    targets: Any,
-    steps: int,
-    rng: np.random.Generator,
+    unit: Unit, network: Network, parameters: Parameters, data: Split, steps: int, rng: Rng
 ) -> Iterator[Outcome]:
     """Check every mistake that is one at this point, at every layer where it can stand."""
     stage = f"{steps} steps"
     mask_seed = int(rng.integers(2**32))
-    right = draw(network, parameters, inputs, targets, MUTANT_ROWS, None, rng)
+    right = draw(network, parameters, data, MUTANT_ROWS, rng)
     truths = {
         seed: textbook_gradients(network, right.parameters, right.inputs, right.targets, seed)
         for seed in (None, mask_seed)
     }
-    for name, layer in ((name, layer) for name, bug in BUGS.items() for layer in bug.layers(network)):
-        bug = BUGS[name]
+    places = [(bug, layer) for bug in BUGS.values() for layer in bug.layers(network)]
+    for bug, layer in places:
         seed = mask_seed if bug.needs == "dropout" else None
         truth, at_kink = truths[seed]
-        mistaken, _ = plant(network, name, layer=layer)
-        probe = Probe(mistaken, right.parameters, right.index, right.inputs, right.targets, seed)
+        mistaken, _ = plant(network, bug.name, layer=layer)
+        probe = replace(right, network=mistaken, mask_seed=seed)
         apart = differences(probe.gradients(right.parameters), truth)
-        labels = {"what": "mutant", "bug": name, "layer": layer, "apart": max(apart.values())}
+        labels = {"what": "mutant", "bug": bug.name, "layer": layer, "apart": max(apart.values())}
         if at_kink or max(apart.values()) <= THRESHOLD:
-            yield {
-                **labels,
-                **_labels(unit, f"{stage} steps", "", ""),
-                "skipped": "kink" if at_kink else "no mistake here",
-            }
+            why = "kink" if at_kink else "no mistake here"
+            yield labels | _labels(unit, f"{stage} steps", "", "") | {"skipped": why}
             continue
         shared = steps == PEER_STEPS and network.n_parameters <= PEER_PARAMETERS
         if shared:
             yield from _ask_peers(probe, "mutant")
         for coverage in ("full", "directions"):
-            report, tries = check(probe, coverage, None, rng), 1
+            report, tries = check(probe, coverage, rng), 1
             while report.verdict is not Verdict.FAIL and coverage == "directions" and tries < CHECKS_WITHIN:
-                report, tries = check(probe, coverage, None, rng), tries + 1
+                report, tries = check(probe, coverage, rng), tries + 1
             yield {
                 **labels,
                 **_labels(unit, stage, coverage, report.derivative),
@@ -166,7 +149,7 @@ def check_mutants(
                 "shared": shared,
                 "tries": tries,
                 "evaluations": report.evaluations,
-                **_judged(report, mistaken, name, layer),
+                **_judged(report, mistaken, bug, layer),
             }
 
 
@@ -177,12 +160,12 @@ def _ask_peers(probe: Probe, what: str) -> Iterator[Outcome]:
         yield {"what": f"peer {what}", "peer": name, "verdict": "PASS" if peer(flat) else "FAIL"}
 
 
-def _judged(report: GradientReport, network: Network, name: str, layer: int) -> Outcome:
+def _judged(report: GradientReport, network: Network, bug: Bug, layer: int) -> Outcome:
     """Say whether tensor, index and kind were named right."""
     if not report.culprits:
         return {"tensor_right": False, "index_right": None, "kind_right": False}
-    bug, culprit = BUGS[name], report.culprits[0]
-    single = name.startswith(("one-entry", "one-bias-entry"))
+    culprit = report.culprits[0]
+    single = bug.name.startswith(("one-entry", "one-bias-entry"))
     expected = entry(np.empty(network.shapes[culprit.name]))
     return {
         "tensor_right": culprit.name in bug.tensors(network, layer),
@@ -193,35 +176,7 @@ def _judged(report: GradientReport, network: Network, name: str, layer: int) -> 
     }
 
 
-def draw(
-    network: Network, parameters: Parameters, inputs: Any, targets: Any, rows: int, mask_seed: int | None, rng: Any
-) -> Probe:
-    """Draw a probe, as the callback does."""
-    index = Sampler(targets, rows).draw(rng)
-    copies = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
-    return Probe(network, copies, index, inputs[index], targets[index], mask_seed)
-
-
-def check(probe: Probe, coverage: str, derivative: str | None, rng: np.random.Generator) -> GradientReport:
-    """Check a probe, as the callback does."""
-    return check_gradients(
-        probe.loss,
-        probe.gradients,
-        probe.parameters,
-        coverage=coverage,
-        derivative=derivative,
-        rng=rng,
-        coordinate_losses=probe.coordinate_losses,
-        hints=probe.hints(),
-    )
-
-
 def _labels(unit: Unit, stage: str, coverage: str, derivative: str) -> Outcome:
-    kept = {name: value for name, value in asdict(unit).items() if name in ("activation", "dtype", "rich", "seed")}
-    return {
-        **kept,
-        "shape": "-".join(map(str, unit.sizes)),
-        "stage": stage,
-        "coverage": coverage,
-        "derivative": derivative,
-    }
+    own = {"activation": unit.activation, "dtype": unit.dtype, "rich": unit.rich, "seed": unit.seed}
+    shape = "-".join(map(str, unit.sizes))
+    return own | {"shape": shape, "stage": stage, "coverage": coverage, "derivative": derivative}

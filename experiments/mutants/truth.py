@@ -1,8 +1,4 @@
-"""The truth that planted mistakes are held against: textbook back-propagation in extended precision.
-
-It shares no line with `trainer` and none with `checks`: plain loops over the layers, numpy's widest float, the
-probability itself instead of logits.
-"""
+"""Truth: textbook back-propagation in numpy's widest float, which shares no line with `trainer` or `checks`."""
 
 from collections.abc import Mapping
 
@@ -15,29 +11,10 @@ from trainer.network.parameters import Array
 def textbook_gradients(
     network: Network, parameters: Mapping[str, Array], inputs: Array, targets: Array, mask_seed: int | None = None
 ) -> tuple[dict[str, Array], bool]:
-    """Compute the gradient of the network's loss by the textbook.
-
-    Parameters
-    ----------
-    network : Network
-        Only its options are read: sizes, activation, dropout, l2, positive_weight.
-    parameters : mapping of str to ndarray
-        ``W1, b1, …``.
-    inputs : ndarray of shape (n_rows, n_features)
-    targets : ndarray of shape (n_rows,)
-        0 or 1.
-    mask_seed : int, optional
-        Seed of the dropout masks, one mask a hidden layer in forward order; None leaves dropout off.
-
-    Returns
-    -------
-    gradients : dict of str to ndarray, longdouble
-    at_kink : bool
-        Whether a ReLU's input is exactly zero in some row: there the loss has no gradient.
-    """
+    """Compute the gradient by the textbook; also say whether a ReLU's input is exactly zero: there it has none."""
     wide = {name: np.asarray(value, dtype=np.longdouble) for name, value in parameters.items()}
     depth = len(network.layer_sizes) - 1
-    rng = None if mask_seed is None else np.random.default_rng(mask_seed)
+    rng = None if mask_seed is None else np.random.default_rng(mask_seed)  # one mask a hidden layer, in forward order
     activations, slopes = [inputs.astype(np.longdouble)], []
     at_kink = False
     for layer in range(1, depth):

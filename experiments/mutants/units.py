@@ -2,45 +2,27 @@
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from trainer import Network
+
+Outcome = dict[str, Any]  # of one check
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One network and what is done with it.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Layer sizes.
-    activation, dtype : str
-    rich : bool
-        With dropout, L2 and a class weight; else with none of them.
-    seed : int
-        Of data, parameters and probes. Odd seeds train by full-batch SGD, even ones by Adam on batches of 64.
-    stages : tuple of int
-        Numbers of training steps after which it is checked.
-    rows : tuple of int
-        Sizes of the probes.
-    repeats : int
-        Probes of each size.
-    dead_checks : int
-        Probes of a network whose first layer is dead and whose biases are zero.
-    mutant_stages : tuple of int
-        Those of the stages at which mistakes are planted too.
-    """
+    """One network and what is done with it."""
 
     sizes: tuple[int, ...]
     activation: str
     dtype: str
-    rich: bool
-    seed: int
-    stages: tuple[int, ...]
-    rows: tuple[int, ...]
-    repeats: int
-    dead_checks: int
-    mutant_stages: tuple[int, ...]
+    rich: bool  # with dropout, L2 and a class weight; else with none of them
+    seed: int  # of data, parameters and probes; odd: trained by full-batch SGD, even: by Adam on batches of 64
+    stages: tuple[int, ...]  # numbers of training steps after which it is checked
+    rows: tuple[int, ...]  # sizes of the probes
+    repeats: int  # probes of each size
+    dead_checks: int  # probes of a network whose first layer is dead and whose biases are zero
+    mutant_stages: tuple[int, ...]  # those of the stages at which mistakes are planted too
 
     def network(self) -> Network:
         """Build the network."""

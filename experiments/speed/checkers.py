@@ -2,21 +2,24 @@
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from checks import GradientCheck, GradientReport, Verdict, check_gradients, relative_difference
+from checks import GradientCheck, Verdict, relative_difference
 from checks.measure.layout import Array
 from checks.measure.slopes import central_sweep
 from checks.options import STEP
-from checks.training.probe import Probe, Sampler
+from checks.training.probe import Probe
 from datasets import Split
 from experiments.bugs.bugs import BUGS, plant
-from experiments.peers import FlatProbe, available
+from experiments.figures import Figure, compared
+from experiments.peers import FlatProbe, available, check, draw
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own
-from experiments.speed.timing import Row, quartiles, ratios, side_by_side, stopwatch
+from experiments.speed.timing import quartiles, ratios, side_by_side, stopwatch
 from trainer import Callback, CompiledNetwork, Network, TrainState
 from trainer.callbacks.base import HOOKS
 
@@ -29,21 +32,7 @@ def probe_of(data: Split, rows: int, sizes: tuple[int, ...] = SIZES, seed: int =
     network = (CompiledNetwork if compiled else Network)(sizes)
     parameters = network.initial_parameters(rng)
     parameters.vector += 0.01 * rng.standard_normal(network.n_parameters)
-    index = Sampler(data.targets, rows).draw(rng)
-    return Probe(network, dict(parameters), index, data.inputs[index], data.targets[index], None)
-
-
-def check(probe: Probe, coverage: str, rng: np.random.Generator | None = None) -> GradientReport:
-    """Check a probe as the callback does."""
-    return check_gradients(
-        probe.loss,
-        probe.gradients,
-        probe.parameters,
-        coverage=coverage,
-        rng=rng,
-        coordinate_losses=probe.coordinate_losses,
-        complex_confirmed=True,
-    )
+    return draw(network, parameters, data, rows, rng)
 
 
 def exercise_gradient(probe: Probe, epsilon: float = STEP) -> Array:
@@ -83,63 +72,65 @@ def torch_gradcheck(probe: Probe, *, fast_mode: bool) -> Callable[[], bool]:
     return lambda: bool(torch.autograd.gradcheck(loss, parameters, fast_mode=fast_mode, raise_exception=False))
 
 
-def full_rows(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Row]:
+def full_figures(data: Split, repetitions: int, sizes: tuple[int, ...] = SIZES) -> list[Figure]:
     """Measure the full check on 256 rows against the exercise's loop and torch's slow mode."""
     probe, best = probe_of(data, 256, sizes), probe_of(data, 256, sizes, compiled=HAS_COMPILER)
     objective = best.objective()
     ours = np.concatenate([central_sweep(objective, name, STEP)[0] for name in objective.layout.slices])
     apart = relative_difference(ours, exercise_gradient(probe))
-    runs: dict[str, Callable[[], object]] = {"backproof": lambda: check(best, "full")}
+    runs: dict[str, Callable[[], object]] = {"backproof": partial(check, best, "full", complex_confirmed=True)}
     if HAS_COMPILER:
-        runs["numpy alone"] = lambda: check(probe, "full")
-    runs["exercise"] = lambda: exercise_gradient(probe)
+        runs["numpy alone"] = partial(check, probe, "full", complex_confirmed=True)
+    runs["exercise"] = partial(exercise_gradient, probe)
     if find_spec("torch"):
         runs["torch"] = torch_gradcheck(probe, fast_mode=False)
     seconds = side_by_side(runs, repetitions)
-    detail = (
+    note = (
         f"{probe.network.n_parameters} parameters; numbers {apart:.1g} apart; {_milliseconds(seconds)}; "
         "torch has the network in torch, in double, with its own gradient"
     )
-    peers = {"exercise": ("the exercise's loop", 10, 25), "torch": ("torch's `gradcheck` in slow mode", 15, 40)}
-    rows = []
+    peers: dict[str, tuple[str, float, float]] = {
+        "exercise": ("the exercise's loop", 10, 25),
+        "torch": ("torch's `gradcheck` in slow mode", 15, 40),
+    }
+    figures = []
     for name, how in (("backproof", "full check"), ("numpy alone", "full check in numpy alone")):
         for peer, (called, *goals) in peers.items():
             if name in seconds and peer in seconds:
-                floor, aim = goals if name == "backproof" else (None, None)
-                figure = f"{how}, 256 rows: against {called}"
-                rows.append(Row(figure, *ratios(seconds[peer], seconds[name]), floor, aim, detail=detail))
-    return rows
+                judged = goals if name == "backproof" else ()
+                ratio = ratios(seconds[peer], seconds[name])
+                figures.append(compared(f"{how}, 256 rows: against {called}", ratio, *judged, note=note))
+    return figures
 
 
-def fast_rows(data: Split, repetitions: int) -> list[Row]:
+def fast_figures(data: Split, repetitions: int) -> list[Figure]:
     """Measure one random direction against torch's fast mode: time, and what each of them finds."""
     if not find_spec("torch"):
         return []
     probe = probe_of(data, 64)
-    rng = np.random.default_rng(0)
-    runs = {"backproof": lambda: check(probe, "directions", rng), "torch": torch_gradcheck(probe, fast_mode=True)}
-    seconds = side_by_side(runs, repetitions)
-    fast, own, total = found(data)
-    detail = f"found of {total} mistakes of 1 % or in one entry: {own}, torch {fast}; {_milliseconds(seconds)}"
+    ours = partial(check, probe, "directions", np.random.default_rng(0), complex_confirmed=True)
+    seconds = side_by_side({"backproof": ours, "torch": torch_gradcheck(probe, fast_mode=True)}, repetitions)
+    fast, mine, total = found(data)
+    note = f"found of {total} mistakes of 1 % or in one entry: {mine}, torch {fast}; {_milliseconds(seconds)}"
     name = '`coverage="directions"`, 64 rows: against `gradcheck(fast_mode=True)`'
-    return [Row(name, *ratios(seconds["torch"], seconds["backproof"]), 3, 10, detail=detail)]
+    return [compared(name, ratios(seconds["torch"], seconds["backproof"]), 3, 10, note=note)]
 
 
 def found(data: Split) -> tuple[int, int, int]:
     """Count the small mistakes that torch's fast mode finds, those that one random direction finds, and all."""
     right = probe_of(data, 64)
     rng = np.random.default_rng(0)
-    fast = own = total = 0
+    fast = mine = total = 0
     for name in MISTAKES:
         for layer in BUGS[name].layers(right.network):
             mistaken, _ = plant(right.network, name, layer=layer)
-            probe = Probe(mistaken, right.parameters, right.index, right.inputs, right.targets, None)
+            probe = replace(right, network=mistaken)
             if relative_difference(probe.gradients(probe.parameters), right.gradients(probe.parameters)) == 0.0:
                 continue  # the entry happens to be zero: no mistake
             total += 1
             fast += not available()["torch fast"](FlatProbe(probe))
-            own += check(probe, "directions", rng).verdict is Verdict.FAIL
-    return fast, own, total
+            mine += check(probe, "directions", rng, complex_confirmed=True).verdict is Verdict.FAIL
+    return fast, mine, total
 
 
 class Timed(GradientCheck):
@@ -161,13 +152,13 @@ class Timed(GradientCheck):
             self.each.append(seconds)
 
 
-def share_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
+def share_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:
     """Measure what the check costs a training run: the time inside it, and the run with and without."""
     kinds = {"training": HAS_COMPILER} | ({"training in numpy alone": False} if HAS_COMPILER else {})
-    return [_share_row(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
+    return [_share_figure(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
 
 
-def _share_row(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Row:
+def _share_figure(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Figure:
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     shares: list[float] = []
     first: list[float] = []
@@ -185,15 +176,15 @@ def _share_row(data: Split, epochs: int, repetitions: int, how: str, *, compiled
 
     seconds = side_by_side({"alone": fit, "checked": checked}, repetitions)
     longer = 100 * (ratios(seconds["checked"], seconds["alone"])[0] - 1)
-    detail = (
+    note = (
         f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}; "
         f"{_milliseconds({'the first check': first, 'a later one': later})}"
     )
     name = f'`coverage="directions"`, k = 100, 64 rows, float32 {how}: share of the time'
-    return Row(name, *quartiles(shares[1:]), 2.0, 0.5, "lower", "%", detail)
+    return compared(name, quartiles(shares[1:]), 2.0, 0.5, lower=True, unit="%", note=note)
 
 
-def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
+def callback_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:
     """Measure seven callbacks that override every hook with an empty body, against none."""
     inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
     idle = type("Idle", (Callback,), {hook: lambda self, state: None for hook in HOOKS})
@@ -208,20 +199,11 @@ def callback_rows(data: Split, epochs: int, repetitions: int) -> list[Row]:
     hooks = [getattr(idle(), name) for name in ("on_batch_begin", "on_gradients_computed", "on_batch_end")] * 7
     calls = statistics.median(stopwatch(lambda: [hook(state) for hook in hooks]) for _ in range(1000))
     step = statistics.median(seconds["none"]) / (epochs * -(-len(inputs) // 256))
-    detail = (
+    note = (
         f"the {len(hooks)} calls take {1e6 * calls:.2f} µs of a step of {1e6 * step:.0f} µs; {_milliseconds(seconds)}"
     )
-    return [
-        Row(
-            "seven callbacks that do nothing, at every hook: share of a step",
-            *quartiles(more),
-            2.0,
-            0.5,
-            "lower",
-            "%",
-            detail,
-        )
-    ]
+    name = "seven callbacks that do nothing, at every hook: share of a step"
+    return [compared(name, quartiles(more), 2.0, 0.5, lower=True, unit="%", note=note)]
 
 
 def _milliseconds(seconds: dict[str, list[float]]) -> str:

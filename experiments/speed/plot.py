@@ -2,24 +2,13 @@
 
 from pathlib import Path
 
-from experiments.speed.growth import Point
+from experiments.speed.growth import REFERENCE, Point
 
 EVERY = (1, 3, 10, 30, 100, 300, 1_000)  # k: steps from check to check
 
 
-def draw(file: Path, along: list[Point], every: list[Point], step: float, checks: dict[str, float]) -> None:
-    """Draw three panels into a file, whose ending says in which format.
-
-    Parameters
-    ----------
-    file : path
-    along, every : list of Point
-        Growth of ``coverage="directions"`` and of ``coverage="full"``.
-    step : float
-        Seconds of one training step.
-    checks : dict of str to float
-        Seconds of one check of the reference network, by who does it.
-    """
+def draw(file: Path, along: list[Point], every: list[Point], step: float) -> None:
+    """Draw three panels: both coverages against n, and against k as a share of training; `step` is in seconds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -32,8 +21,13 @@ def draw(file: Path, along: list[Point], every: list[Point], step: float, checks
             label = "one forward and one backward pass" if name == "passes" else name
             panel.loglog([p.n_parameters for p in own], [1e3 * p.seconds[name] for p in own], "o-", label=label)
         panel.set(title=title, xlabel="parameters n", ylabel="milliseconds a check")
-    for name, seconds in checks.items():
-        panels[2].loglog(EVERY, [100 * seconds / (k * step) for k in EVERY], "o-", label=name)
+    for points, what in ((along, "one direction"), (every, "every coordinate")):
+        for point in points:
+            for name in point.seconds if point.n_parameters == REFERENCE else ():
+                if name == "passes":
+                    continue
+                shares = [100 * point.seconds[name] / (k * step) for k in EVERY]
+                panels[2].loglog(EVERY, shares, "o-", label=f"{what}: {name}")
     panels[2].axhline(2.0, color="gray", linestyle=":", label="2 %")
     panels[2].set(title="reference network", xlabel="steps between checks, k", ylabel="% of the training time")
     for panel in panels:

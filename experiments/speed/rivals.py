@@ -1,19 +1,21 @@
-"""Rivals: what users would fit the same network with instead, on the same rows, each as fast as it goes.
+"""Rivals: what users would fit the same network with instead, by Adam on the same rows, each as fast as it goes."""
 
-Every rival is the network 30-64-32-1 under Adam at a learning rate of 1e-3, batches of 256 in a fresh order every
-epoch, and a whole run is timed. torch and jax are extras; what is not installed is not in `rivals`.
-"""
-
+import statistics
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score
 from sklearn.neural_network import MLPClassifier
 
+from datasets import Split, make_fraud
+from experiments.figures import Figure, compared
+from experiments.speed.timing import quartiles, ratios, side_by_side
 from trainer import Adam, CompiledAdam, CompiledNetwork, Network, Trainer
 from trainer.network.parameters import Array
 
@@ -21,11 +23,61 @@ SIZES = (30, 64, 32, 1)
 BATCH = 256
 LEARNING_RATE = 1e-3
 HAS_COMPILER = find_spec("numba") is not None
+GOALS = {  # floor and aim of the training rows, float32 and float64
+    "MLPClassifier": {"float32": (3.0, 4.0), "float64": (2.0, 3.0)},
+    "torch": {"float32": (4.0, 6.0), "float64": (3.5, 5.0)},
+    "jax": {"float32": (0.8, 1.1)},
+}
 Fit = Callable[[], object]
 
 
+def training_figures(data: Split, epochs: int, repetitions: int, dtype: str) -> tuple[list[Figure], float]:
+    """Measure training runs against the rivals; also give the seconds of one step."""
+    inputs, targets = data.inputs.astype(dtype), data.targets.astype(dtype)
+    runs = rivals(inputs, targets, epochs) | {"products": products(dtype, len(inputs), epochs)}
+    seconds = side_by_side(runs, repetitions)
+    steps = epochs * -(-len(inputs) // BATCH)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    note = ", ".join(f"{name} {1e6 * value / steps:.0f} µs a step" for name, value in medians.items())
+    figures = []
+    for ours, how in (("backproof", "training"), ("numpy alone", "training in numpy alone")):
+        if ours not in medians:
+            continue
+        judged = ours == "backproof"  # with a compiler, what numpy does alone is shown and not judged
+        for rival, goals in GOALS.items():
+            names = [name for name in medians if name.startswith(rival)]
+            if names and dtype in goals:
+                fastest = min(names, key=medians.__getitem__)
+                name = f"{how}, {dtype}: steps/s against {fastest}"
+                ratio = ratios(seconds[fastest], seconds[ours])
+                figures.append(compared(name, ratio, *(goals[dtype] if judged else ()), note=note))
+        name = f"{how}, {dtype}: time of the matrix products / of a whole step"
+        goals_of_share = (0.45, 0.65) if judged and dtype == "float32" else ()
+        figures.append(compared(name, ratios(seconds["products"], seconds[ours]), *goals_of_share, unit=""))
+    return figures, medians["backproof"] / steps
+
+
+def precision_figure(rows: int, epochs: int, seeds: int) -> Figure:
+    """Compare the test average precision with MLPClassifier's, data set by data set, at the same budget."""
+    scores: dict[str, list[float]] = {"own": [], "mlp": []}
+    for seed in range(seeds):
+        data = make_fraud(rows * 5 // 3, SIZES[0], seed=seed)
+        inputs, targets = data.train.inputs.astype(np.float32), data.train.targets.astype(np.float32)
+        test = data.test.inputs.astype(np.float32)
+        probabilities = own(inputs, targets, epochs, seed).predict_proba(test)
+        scores["own"].append(average_precision_score(data.test.targets, probabilities))
+        probabilities = mlp(inputs, targets, epochs, seed).predict_proba(test)[:, 1]
+        scores["mlp"].append(average_precision_score(data.test.targets, probabilities))
+    differences = [ours - other for ours, other in zip(scores["own"], scores["mlp"], strict=True)]
+    error = statistics.stdev(differences) / seeds**0.5 if seeds > 1 else float("nan")
+    own_mean, other_mean, mean = (statistics.fmean(values) for values in (*scores.values(), differences))
+    note = f"mean {own_mean:.4f} against {other_mean:.4f}, difference ± standard error {mean:+.4f} ± {error:.4f}"
+    name = f"test average precision less MLPClassifier's, {epochs} epochs, {seeds} seeds, paired: mean"
+    return compared(name, (mean, *quartiles(differences)[1:]), 0.0, unit="", note=note)
+
+
 def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
-    """Give whole training runs by name, in the dtype of the inputs."""
+    """Give whole training runs by name, as far as they are installed, in the dtype of the inputs."""
     runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs)}
     if HAS_COMPILER:
         runs["numpy alone"] = lambda: own(inputs, targets, epochs, compiled=False)
@@ -99,10 +151,7 @@ def _eight(rng: np.random.Generator, dtype: str, n_rows: int) -> list[tuple[Arra
 
 
 def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
-    """Give the plain torch loops worth considering; the fastest is the one to compare with.
-
-    All take the rows of a batch by `index_select` of a permutation, set gradients to None, and read no loss back.
-    """
+    """Give the plain torch loops worth considering; the fastest is the one to compare with."""
     import torch
 
     rows, labels = torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -128,7 +177,7 @@ def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
                 optimizer.step()
 
     return {
-        f"torch {style} {kind}": lambda plain=plain, kind=kind: fit({kind: True}, plain=plain)  # type: ignore[misc]
+        f"torch {style} {kind}": partial(fit, {kind: True}, plain=plain)
         for style, plain in (("functional", True), ("Sequential", False))
         for kind in ("fused", "foreach")
     }

@@ -13,19 +13,19 @@ import pytest
 
 from experiments.crash import damage, faults, kills, soak
 from experiments.crash import main as crash
-from experiments.judgement import Judgement
+from experiments.figures import Figure
 from trainer.storage import durable
 
 ROOT = Path(__file__).parents[3]
 Patch = pytest.MonkeyPatch
 
 
-def quick_damage(monkeypatch: Patch) -> Judgement:
+def quick_damage(monkeypatch: Patch) -> Figure:
     monkeypatch.setattr(damage, "QUICK_CASES", 250)
     return damage.measure(quick=True, seed=3)
 
 
-def quick_faults(monkeypatch: Patch, every: int = 23) -> Judgement:
+def quick_faults(monkeypatch: Patch, every: int = 23) -> Figure:
     monkeypatch.setattr(faults, "QUICK_EVERY", every)
     return faults.measure(quick=True)
 
@@ -58,7 +58,7 @@ def test_bad_inputs_end_in_a_clear_error_or_a_right_result(monkeypatch: Patch) -
 
 def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> None:
     pytest.importorskip("hypothesis", reason="the extra test")
-    from experiments.crash import bad_inputs, entrances
+    from experiments.crash import bad_inputs
 
     def unchecked(value: Any, what: str, expected: str, accepts: Any) -> Any:
         if not accepts(value):
@@ -67,12 +67,12 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
 
     monkeypatch.setattr("trainer.optimizers.checked_number", unchecked)
     monkeypatch.setattr(bad_inputs, "QUICK_CASES", 60)
-    all_of_them = entrances.entrances
+    all_of_them = bad_inputs.entrances
 
     def only_adam(folder: Path) -> list[bad_inputs.Entrance]:
         return [entrance for entrance in all_of_them(folder) if entrance.name == "Adam"]
 
-    monkeypatch.setattr(entrances, "entrances", only_adam)
+    monkeypatch.setattr(bad_inputs, "entrances", only_adam)
     row = bad_inputs.measure(quick=True, number=0)
     assert not row.met
     assert "TypeError at trainer/argument.py" in row.failures[0]
@@ -238,7 +238,7 @@ def test_bad_usage_is_refused_before_anything_runs(options: list[str], capsys: p
 def test_without_hypothesis_the_campaign_says_what_it_lacks(
     monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(crash, "_is_there", lambda name: name != "hypothesis")
+    monkeypatch.setattr(crash, "find_spec", lambda name: None if name == "hypothesis" else name)
     with pytest.raises(SystemExit):
         crash.main(["--quick"])
     assert "pip install backproof[test]" in capsys.readouterr().err

@@ -12,9 +12,9 @@ from datasets import make_fraud
 from experiments import mapped
 from experiments.speed import growth
 from experiments.speed import main as speed
-from experiments.speed.checkers import Timed, callback_rows, exercise_gradient, probe_of, share_rows
+from experiments.speed.checkers import Timed, callback_figures, exercise_gradient, probe_of, share_figures
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own, products, rivals
-from experiments.speed.timing import Row, quartiles, ratios, side_by_side, table
+from experiments.speed.timing import quartiles, ratios, side_by_side
 from trainer import Network, Trainer
 
 DATA = make_fraud(1_000, 30, fraud_rate=0.2).train
@@ -24,7 +24,7 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
     file = tmp_path / "speed.json"
     assert speed.main(["--quick", "--json", str(file), "--rows", "20000"]) == 0
     printed, written = capsys.readouterr().out, json.loads(file.read_text())
-    figures = [row["figure"] for row in written["rows"]]
+    figures = {figure["name"]: figure["numbers"] for figure in written["figures"]}
     for part in (
         "training, float32: steps/s against MLPClassifier",
         "training, float64: steps/s against MLPClassifier",
@@ -40,12 +40,11 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
     ):
         assert sum(part in figure for figure in figures) == 1, part
         assert part in printed
-    assert all(np.isfinite(row["value"]) and row["value"] != 0 for row in written["rows"])
-    assert all(row["low"] <= row["value"] <= row["high"] for row in written["rows"] if "passes" not in row["figure"])
-    environment = written["environment"]
-    assert environment["threads"] == 1
-    assert set(environment["pools"].values()) == {1}
-    assert environment["numpy"] == np.__version__
+    assert all(np.isfinite(row["value"]) and row["value"] != 0 for row in figures.values())
+    assert all(row["low"] <= row["value"] <= row["high"] for name, row in figures.items() if "passes" not in name)
+    assert written["threads"] == 1
+    assert set(written["pools"].values()) == {1}
+    assert written["versions"]["numpy"] == np.__version__
 
 
 def test_contestants_take_turns_after_one_run_unmeasured():
@@ -58,29 +57,6 @@ def test_contestants_take_turns_after_one_run_unmeasured():
 def test_ratios_are_of_neighbours_and_summed_up_by_their_median():
     assert ratios([2.0, 8.0, 30.0], [1.0, 2.0, 3.0]) == (4.0, 3.0, 7.0)
     assert quartiles([5.0]) == (5.0, 5.0, 5.0)
-
-
-@pytest.mark.parametrize(
-    ("better", "value", "met", "aim_met"),
-    [
-        ("higher", 4.0, True, True),
-        ("higher", 2.9, False, False),
-        ("lower", 3.5, False, True),
-        ("lower", 3.0, True, True),
-    ],
-)
-def test_a_row_says_whether_its_goals_are_reached(better, value, met, aim_met):
-    row = Row("figure", value, value, value, 3.0, 4.0, better)
-    assert (row.met, row.aim_met) == (met, aim_met)
-    assert Row("figure", value, value, value, None).met is None
-    words = {True: "yes", False: "**no**"}
-    assert f"| {words[met]} | " in table([row])
-    assert "×" in table([row])
-
-
-def test_not_a_number_reaches_nothing():
-    assert Row("figure", float("nan"), 0, 0, 3.0).met is False
-    assert Row("figure", float("nan"), 0, 0, 3.0, better="lower").met is False
 
 
 def test_the_exercises_loop_gives_the_same_numbers():
@@ -121,9 +97,9 @@ def test_the_products_are_the_eight_of_a_step(dtype, monkeypatch):
 
 
 def test_the_share_is_the_time_inside_the_check_and_there_are_checks():
-    rows = share_rows(DATA, 40, 1)  # 120 iterations: one check
-    assert len(rows) == 1 + HAS_COMPILER
-    assert all(row.value > 0 for row in rows)
+    figures = share_figures(DATA, 40, 1)  # 120 iterations: one check
+    assert len(figures) == 1 + HAS_COMPILER
+    assert all(figure.numbers["value"] > 0 for figure in figures)
     timed = Timed(2, rows=16, coverage="directions")
     Trainer(Network((30, 4, 1)), epochs=2, callbacks=[timed]).fit(DATA.inputs, DATA.targets)
     assert timed.report is not None
@@ -131,8 +107,8 @@ def test_the_share_is_the_time_inside_the_check_and_there_are_checks():
 
 
 def test_idle_callbacks_override_every_hook():
-    (row,) = callback_rows(DATA, 1, 1)
-    assert "the 21 calls" in row.detail
+    (figure,) = callback_figures(DATA, 1, 1)
+    assert "the 21 calls" in figure.note
 
 
 def test_growth_knows_its_exponents():
@@ -144,9 +120,9 @@ def test_growth_knows_its_exponents():
 
 
 def test_a_file_is_trained_from_in_a_process_of_its_own():
-    row = mapped.measure(30_000)
-    assert row.met
-    assert "a file of 4 MB" in row.detail
+    figure = mapped.measure(30_000)
+    assert figure.met
+    assert "a file of 4 MB" in figure.note
 
 
 @pytest.mark.parametrize("arguments", [["--threads", "0"], ["--json", "/nowhere/at/all.json"]])
@@ -169,8 +145,8 @@ def test_the_plot_shows_every_curve(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
     from experiments.speed import plot
 
-    points = [growth.Point(n, {"backproof": 1e-6 * n, "torch": 1e-5 * n}) for n in (100, 1_000)]
-    plot.draw(tmp_path / "speed.svg", points, points, 1e-4, {"backproof": 1e-3})
+    points = [growth.Point(n, {"backproof": 1e-6 * n, "torch": 1e-5 * n}) for n in (100, growth.REFERENCE)]
+    plot.draw(tmp_path / "speed.svg", points, points, 1e-4)
     assert (tmp_path / "speed.svg").stat().st_size > 10_000
 
 
