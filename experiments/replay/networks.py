@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import checks
-import experiments
 import trainer
 from checks.training.violation import Violation, described, path_of, without_module
 from experiments.bugs.bugs import plant
@@ -21,8 +20,9 @@ from trainer import CompiledNetwork, Network
 from trainer.storage.archive import ArchiveError
 
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
+HERE = Path(__file__).parents[1]
 NOT_THE_USERS = tuple(
-    str(Path(module.__file__).parent) for module in (checks, experiments, trainer, np, importlib) if module.__file__
+    str(folder) for folder in (HERE, *(Path(str(p.__file__)).parent for p in (checks, trainer, np, importlib)))
 )
 
 
