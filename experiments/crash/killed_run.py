@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import sklearn.datasets
+import sklearn.metrics
+import sklearn.model_selection  # noqa: F401 - all once, and not in every fork
+
 from experiments.crash.remains import outcome, state
 from experiments.fraud.main import main
 from trainer.callbacks.checkpoint import PATTERN, checkpoints
