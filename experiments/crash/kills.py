@@ -13,6 +13,9 @@ from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
+import sklearn.datasets
+import sklearn.metrics
+import sklearn.model_selection  # noqa: F401 - all once, and not in every fork
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
