@@ -92,7 +92,11 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 hook(state)
             if state.stop_reason is not None:
                 return
-            state.loss, _ = network.loss_and_gradients(parameters, *state.batch, place.masks, gradients)
+            state.loss, returned = network.loss_and_gradients(parameters, *state.batch, place.masks, gradients)
+            if returned is not gradients:  # to write into them was an offer
+                gradients.assign(returned)
+            for look in state.after_backprop:
+                look(state)
             state.row["loss"] = state.loss
             place.total += state.loss * len(state.batch.targets)
             try:

@@ -204,3 +204,64 @@ def test_the_state_tells_the_end_hooks_how_the_run_ended():
 
     trainer_with(Last()).fit(INPUTS, TARGETS)
     assert seen == [("completed", "end")]
+
+
+class Returning(Network):
+    """Leaves what it is offered for gradients as it is, and returns its own."""
+
+    how = staticmethod(lambda gradients: gradients)
+
+    def loss_and_gradients(self, parameters, inputs, targets, rng=None, out=None):
+        loss, gradients = super().loss_and_gradients(parameters, inputs, targets, rng)
+        return loss, self.how(gradients)
+
+
+RETURNED = {
+    "parameters": lambda gradients: gradients,
+    "a dict": dict,
+    "in another order": lambda gradients: {name: gradients[name] for name in reversed(list(gradients))},
+}
+
+
+@pytest.mark.parametrize("how", RETURNED.values(), ids=RETURNED)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_a_model_returns_is_what_is_applied(how, dtype):
+    seen = []
+    looks = recording("looks", [], lambda moment, state: seen.append(state.gradients.vector.copy()))
+    network = Returning((5, 3, 1), dropout=0.2)
+    network.how = how
+    mine = Trainer(network, dtype=dtype, batch_size=7, callbacks=[looks])
+    plain = Trainer(Network((5, 3, 1), dropout=0.2), dtype=dtype, batch_size=7)
+    histories = [trainer.fit(INPUTS, TARGETS) for trainer in (mine, plain)]
+    np.testing.assert_array_equal(mine.parameters.vector, plain.parameters.vector)
+    assert histories[0].column("loss") == histories[1].column("loss")
+    np.testing.assert_array_equal(seen[-1], plain.state.gradients.vector)
+
+
+def test_gradients_that_do_not_fit_end_the_run_in_words():
+    network = Returning((5, 3, 1))
+    network.how = lambda gradients: {"W1": gradients["W1"]}
+    with pytest.raises(ValueError, match=r"values do not fit\. Expected .*'b2'.* Received {'W1'"):
+        Trainer(network).fit(INPUTS, TARGETS)
+
+
+def test_what_looks_after_backprop_sees_the_gradients_before_any_hook():
+    calls, kept = [], []
+
+    def looks(state):
+        calls.append(("looks", state.iteration))
+        kept.append((state.loss, state.gradients.vector.copy()))
+
+    def act(moment, state):
+        if moment == "on_train_begin":
+            state.after_backprop.append(looks)
+        if moment == "on_gradients_computed":
+            np.testing.assert_array_equal(kept[-1][1], state.gradients.vector)
+            assert kept[-1][0] == state.loss
+            state.gradients.vector *= 2
+
+    trainer = trainer_with(recording("hook", calls, act), epochs=1)
+    trainer.fit(INPUTS, TARGETS)
+    assert calls[2:5] == [("hook", "on_batch_begin"), ("looks", 1), ("hook", "on_gradients_computed")]
+    assert trainer_with().fit(INPUTS, TARGETS) is not None
+    assert len(kept) == 2  # of another run nobody asked to see any

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -106,6 +106,8 @@ class TrainState:
         ``"interrupted"`` (`KeyboardInterrupt`) or ``"failed"`` (any other exception).
     stop_reason : str or None
         Why a stop was requested.
+    after_backprop : list of callable
+        Called with the state directly after backprop, before any hook: for a check that keeps what backprop gave.
     """
 
     network: Network
@@ -130,6 +132,7 @@ class TrainState:
     row: Row = field(default_factory=dict)
     outcome: Outcome = "running"
     stop_reason: str | None = None
+    after_backprop: "list[Callable[[TrainState], None]]" = field(default_factory=list)
 
     def request_stop(self, reason: str) -> None:
         """End the run in good order, once every callback had its turn at the current hook.

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
 Arrays = Mapping[str, Array]  # by the names of the parameters
@@ -49,6 +49,26 @@ class Parameters(Arrays):
     def __getitem__(self, name: str) -> Array:
         """Return the view of that name."""
         return self._views[name]
+
+    def __setitem__(self, name: str, values: ArrayLike) -> None:
+        """Write values of the same shape into the vector, so that ``gradients["b1"] *= 4`` works."""
+        if name not in self._views or np.shape(values) != self._views[name].shape:
+            received = f"{name!r} of shape {np.shape(values)}"
+            raise ValueError(f"The values do not fit. Expected one of {self._view_shapes()}. Received {received}.")
+        np.copyto(self._views[name], values)
+
+    def assign(self, values: Mapping[str, ArrayLike]) -> None:
+        """Write values of all names; a ValueError if names or shapes are others, and then nothing is written."""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"The values are no mapping. Expected arrays by name. Received {type(values).__name__}.")
+        received = {name: np.shape(value) for name, value in values.items()}
+        if received != self._view_shapes():
+            raise ValueError(f"The values do not fit. Expected {self._view_shapes()}. Received {received}.")
+        for name, view in self._views.items():
+            np.copyto(view, values[name])
+
+    def _view_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: view.shape for name, view in self._views.items()}
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, in the order of the vector."""

@@ -74,3 +74,46 @@ def test_astype_changes_the_dtype_of_every_view():
 
 def test_the_text_names_every_array():
     assert repr(Parameters(SHAPES)) == "Parameters(W1 (7, 5), b1 (7,), W2 (3, 7), b2 (3,); 66 float64)"
+
+
+def test_writing_by_name_writes_into_the_vector():
+    parameters = Parameters(SHAPES, np.arange(66.0))
+    parameters["b1"] *= 4
+    parameters["b2"] = [1, 2, 3]
+    np.testing.assert_array_equal(parameters.vector[35:42], 4 * np.arange(35.0, 42.0))
+    np.testing.assert_array_equal(parameters.vector[-3:], [1, 2, 3])
+
+
+@pytest.mark.parametrize("given", [Parameters, lambda shapes, vector: dict(Parameters(shapes, vector))])
+def test_all_are_written_at_once_from_arrays_by_name(given):
+    parameters = Parameters(SHAPES, np.zeros(66, np.float32))
+    vector, values = parameters.vector, given(dict(reversed(SHAPES.items())), np.arange(66.0))
+    parameters.assign(values)
+    assert parameters.vector is vector
+    for name in SHAPES:
+        np.testing.assert_array_equal(parameters[name], values[name])
+
+
+WRONG = {
+    "another name": {"W3": np.zeros((7, 5))},
+    "another shape": {"b1": np.zeros((7, 1))},
+    "a number": {"b1": 0.0},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(wrong):
+    parameters = Parameters(SHAPES, np.arange(66.0))
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=r"values do not fit\. Expected .*'b1': \(7,\).* Received "):
+        parameters[name] = value
+    with pytest.raises(ValueError, match=r"values do not fit\. Expected .*'b1': \(7,\).* Received "):
+        parameters.assign({**Parameters(SHAPES), **wrong})
+    np.testing.assert_array_equal(parameters.vector, np.arange(66.0))
+
+
+def test_a_missing_name_and_no_mapping_are_refused():
+    with pytest.raises(ValueError, match=r"values do not fit\. Expected .* Received"):
+        Parameters(SHAPES).assign({"W1": np.zeros((7, 5))})
+    with pytest.raises(TypeError, match=r"no mapping\. Expected arrays by name\. Received NoneType"):
+        Parameters(SHAPES).assign(None)

@@ -75,7 +75,7 @@ def whole() -> Whole:
         {"x": [1, None]},
         True,
         [7],
-        "gone",
+        own="gone",
     )
 
 
