@@ -117,7 +117,7 @@ class CompiledAdam(Adam):
     Its arguments are those of `Adam`; ImportError if numba is missing.
     """
 
-    def __init__(self, *arguments: float, **options: float) -> None:
+    def __init__(self, *arguments: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         _kernels()
 
@@ -125,6 +125,7 @@ class CompiledAdam(Adam):
         """Apply the formula to every entry."""
         first, second = state.moments["first"], state.moments["second"]
         epsilon, rate = self.corrected(state)
+        gradient = self.clipped(gradient, state)
         _kernels().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
 
 

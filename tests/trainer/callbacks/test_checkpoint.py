@@ -122,7 +122,12 @@ def folders(tmp_path):
     return tmp_path / "whole", tmp_path / "cut"
 
 
-OPTIMIZERS = {"adam": lambda: Adam(0.01), "sgd": lambda: SGD(0.05), "momentum": lambda: SGD(0.05, momentum=0.9)}
+OPTIMIZERS = {
+    "adam": lambda: Adam(0.01),
+    "sgd": lambda: SGD(0.05),
+    "momentum": lambda: SGD(0.05, momentum=0.9),
+    "clipped": lambda: Adam(0.01, max_norm=0.1),
+}
 SETTINGS = list(product(OPTIMIZERS, ["float64", "float32"], [0.0, 0.3]))
 
 
@@ -229,6 +234,7 @@ def test_a_history_that_was_changed_does_not_go_on(folders):
 OTHERS = {
     "network": {"dropout": 0.2},
     "optimizer": {"optimizer": Adam(0.02)},
+    "optimizer differs": {"optimizer": Adam(max_norm=0.1)},
     "seed": {"seed": 4},
     "batch_size": {},
     "rows": {},
