@@ -32,6 +32,7 @@ class Optimizer(ABC):
     """Settings, and the rule for one update."""
 
     moment_names: tuple[str, ...] = ()
+    max_norm: float | None = None
 
     def initial_state(self, n_parameters: int, dtype: DTypeLike = np.float64) -> OptimizerState:
         """Return the state before the first update."""
@@ -42,6 +43,31 @@ class Optimizer(ABC):
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
         """Move `vector` against `gradient`, both of shape (n_parameters,); the gradient is only read."""
 
+    def clipped(self, gradient: Array, state: OptimizerState) -> Array:
+        """Return `gradient`, or where it is longer than `max_norm`, it scaled down to that in ``state.scratch``.
+
+        The length is the Euclidean norm over all parameters: Pascanu et al., On the difficulty of training recurrent
+        neural networks, ICML 2013, algorithm 1. A gradient that is not finite is given as it is.
+        """
+        if self.max_norm is None:
+            return gradient
+        square, largest = float(np.vdot(gradient, gradient)), 1.0  # vdot does not warn
+        if math.sqrt(square) <= self.max_norm:
+            return gradient
+        if not math.isfinite(square):  # perhaps only the square is too large
+            largest = float(np.abs(gradient).max())
+            if not math.isfinite(largest):
+                return gradient
+            square = float(np.square(gradient / largest).sum())
+        return np.multiply(gradient, self.max_norm / largest / math.sqrt(square), out=state.scratch)
+
+    def _set_max_norm(self, max_norm: float | None) -> None:
+        self.max_norm = None if max_norm is None else float(checked_number(max_norm, "max_norm", *POSITIVE))
+
+    def _shown_max_norm(self) -> str:
+        """Give it for `repr`, which a checkpoint compares; nothing where there is none."""
+        return "" if self.max_norm is None else f", max_norm={self.max_norm}"
+
 
 class SGD(Optimizer):
     """Gradient descent with momentum.
@@ -50,6 +76,8 @@ class SGD(Optimizer):
     ----------
     learning_rate : float > 0, default=0.01
     momentum : float in [0, 1), default=0.0
+    max_norm : float > 0, optional
+        A gradient whose Euclidean norm is above it is scaled down to it for the update; `TrainState.gradients` is not.
 
     Notes
     -----
@@ -57,18 +85,20 @@ class SGD(Optimizer):
     and momentum in deep learning, ICML 2013, eq. 1-2; there v carries the learning rate, the same if that is constant.
     """
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, *, max_norm: float | None = None) -> None:
         self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
         self.momentum: float = checked_number(momentum, "momentum", *FRACTION)
         self.moment_names = ("velocity",) if momentum else ()
+        self._set_max_norm(max_norm)
 
     def __repr__(self) -> str:
         """Show the settings."""
-        return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum})"
+        return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum}{self._shown_max_norm()})"
 
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
         """Apply the formula above to every entry."""
         state.n_updates += 1
+        gradient = self.clipped(gradient, state)
         if self.momentum:
             velocity = state.moments["velocity"]
             velocity *= self.momentum
@@ -88,6 +118,8 @@ class Adam(Optimizer):
         Decay of the first and of the second moment.
     epsilon : float > 0, default=1e-8
         Keeps the step finite where the gradient was always zero.
+    max_norm : float > 0, optional
+        A gradient whose Euclidean norm is above it is scaled down to it for the update; `TrainState.gradients` is not.
 
     Notes
     -----
@@ -103,23 +135,31 @@ class Adam(Optimizer):
     moment_names = ("first", "second")
 
     def __init__(
-        self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
+        self,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        max_norm: float | None = None,
     ) -> None:
         self.learning_rate: float = checked_number(learning_rate, "learning_rate", *POSITIVE)
         self.beta_1: float = checked_number(beta_1, "beta_1", *FRACTION)
         self.beta_2: float = checked_number(beta_2, "beta_2", *FRACTION)
         self.epsilon: float = checked_number(epsilon, "epsilon", *POSITIVE)
+        self._set_max_norm(max_norm)
 
     def __repr__(self) -> str:
         """Show the settings."""
         return (
             f"Adam(learning_rate={self.learning_rate}, beta_1={self.beta_1}, "
-            f"beta_2={self.beta_2}, epsilon={self.epsilon})"
+            f"beta_2={self.beta_2}, epsilon={self.epsilon}{self._shown_max_norm()})"
         )
 
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
         """Apply the formula above to every entry."""
         epsilon, rate = self.corrected(state)
+        gradient = self.clipped(gradient, state)
         first, second, scratch = state.moments["first"], state.moments["second"], state.scratch
         first *= self.beta_1
         first += gradient

@@ -26,7 +26,9 @@ def textbook_gradients(
             a = np.tanh(z)
             slope = 1 - a**2
         if rng is not None and network.dropout:
-            mask = np.where(rng.random(z.shape) >= network.dropout, 1 / (1 - np.longdouble(network.dropout)), 0)
+            mask = np.where(
+                rng.random(z.shape, dtype=np.float32) >= network.dropout, 1 / (1 - np.longdouble(network.dropout)), 0
+            )
             a, slope = a * mask, slope * mask
         activations.append(a)
         slopes.append(slope)

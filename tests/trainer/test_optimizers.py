@@ -100,8 +100,62 @@ def test_two_fits_share_an_optimizer_without_sharing_its_memory(optimizer):
         (lambda: Adam(beta_1=1.0), "beta_1"),
         (lambda: Adam(beta_2=-0.5), "beta_2"),
         (lambda: Adam(epsilon=0.0), "epsilon"),
+        (lambda: SGD(max_norm=0.0), "max_norm"),
+        (lambda: Adam(max_norm=float("inf")), "max_norm"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(make, name):
     with pytest.raises(ValueError, match=f"Invalid {name}. Expected .* Received"):
         make()
+
+
+OPTIMIZERS = {
+    "sgd": lambda **options: SGD(0.1, **options),
+    "momentum": lambda **options: SGD(0.1, 0.9, **options),
+    "adam": lambda **options: Adam(0.1, **options),
+}
+
+
+def moved(optimizer, gradients, dtype):
+    """Return the parameters after one update a gradient."""
+    vector = np.ones(gradients.shape[1], dtype)
+    state = optimizer.initial_state(len(vector), dtype)
+    for gradient in gradients.astype(dtype):
+        given = gradient.copy()
+        optimizer.update(vector, gradient, state)
+        np.testing.assert_array_equal(gradient, given)  # only read
+    return vector
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_gradient_above_the_largest_norm_is_scaled_down_to_it(make, dtype):
+    gradients = np.random.default_rng(0).standard_normal((30, 7)) * np.logspace(-3, 3, 30)[:, None]
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    assert (norms < 2.5).any()  # and those stay as they are, to the last bit
+    scaled = np.where(norms > 2.5, gradients * (2.5 / norms), gradients)
+    tolerance = {"float64": 1e-12, "float32": 1e-4}[dtype]
+    np.testing.assert_allclose(moved(make(max_norm=2.5), gradients, dtype), moved(make(), scaled, dtype), tolerance)
+    below = gradients[norms[:, 0] < 2.5]
+    np.testing.assert_array_equal(moved(make(max_norm=2.5), below, dtype), moved(make(), below, dtype))
+
+
+@pytest.mark.parametrize(("dtype", "huge"), [("float64", 1e300), ("float64", 1.5e308), ("float32", 3e38)])
+def test_a_norm_that_overflows_is_scaled_down_all_the_same(dtype, huge):
+    gradient = np.array([[huge, -huge, 0.0, huge, huge]])
+    expected = 1 - 0.1 * 2.0 * np.array([0.5, -0.5, 0.0, 0.5, 0.5])
+    np.testing.assert_allclose(moved(SGD(0.1, max_norm=2.0), gradient, dtype), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_what_is_not_finite_in_a_gradient_is_not_clipped_away(make, value):
+    gradients = np.array([[1.0, value, 100.0]])
+    np.testing.assert_array_equal(moved(make(max_norm=2.0), gradients, "float64"), moved(make(), gradients, "float64"))
+
+
+def test_the_text_names_the_largest_norm_only_where_there_is_one():
+    assert repr(SGD(0.1)) == "SGD(learning_rate=0.1, momentum=0.0)"
+    assert repr(SGD(0.1, max_norm=2)) == "SGD(learning_rate=0.1, momentum=0.0, max_norm=2.0)"
+    assert repr(Adam(0.1, max_norm=2)) == repr(Adam(0.1)).removesuffix(")") + ", max_norm=2.0)"

@@ -29,12 +29,12 @@ def loss_and_gradients(
     """Return the mean loss of LINEAR → RELU (→ DROPOUT) → … → LINEAR → SIGMOID, and write its gradient.
 
     `vector` holds ``W1, b1, W2, …`` end to end, `gradient` gets their gradients; `sizes` are the width of the inputs,
-    of each hidden layer, and 1. `draws` is what dropout draws for every hidden layer, end to end: below `rate` a unit
-    is dropped. Without dropout it is empty, and `rate` 0.
+    of each hidden layer, and 1. `draws`, of float32, is what dropout draws for every hidden layer, end to end: below
+    `rate` a unit is dropped. Without dropout it is empty, and `rate` 0.
     """
     number = vector.dtype.type
     zero, one, two, passed = number(0), number(1), number(2), number(1 / (1 - rate))
-    more, n_rows = number(positive_weight - 1), len(inputs)
+    more, dropped, n_rows = number(positive_weight - 1), np.float32(rate), len(inputs)
     n_layers = len(sizes) - 1
     activations = [inputs]
     start = drawn = 0
@@ -55,7 +55,7 @@ def loss_and_gradients(
             if draws.size:
                 for row in range(n_rows):
                     for unit in range(n_units):
-                        outputs[row, unit] *= passed if draws[drawn] >= number(rate) else zero
+                        outputs[row, unit] *= passed if draws[drawn] >= dropped else zero
                         drawn += 1
         activations.append(outputs)
 

@@ -44,7 +44,7 @@ class CompiledNetwork(Network):
             return super().loss_and_gradients(parameters, inputs, targets, rng, out)
         gradients = Parameters(self.shapes, dtype=point.dtype) if out is None else out
         written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
-        draws, rate = self._draws(len(inputs), dtype, rng)
+        draws, rate = self._draws(len(inputs), rng)
         rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
         weight = float(self.criterion.positive_weight)
         point = point.astype(dtype, copy=False)
@@ -104,12 +104,11 @@ class CompiledNetwork(Network):
         is_as_made = [self.criterion, *self.layers] == self._own
         return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and is_as_made
 
-    def _draws(self, n_rows: int, dtype: np.dtype[np.generic], rng: Rng) -> tuple[Array, float]:
+    def _draws(self, n_rows: int, rng: Rng) -> tuple[Array, float]:
         """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
         if rng is None or not self.dropout:
-            return np.empty(0, dtype), 0.0
-        n_units = sum(self.layer_sizes[1:-1])
-        return rng.random(n_rows * n_units, dtype=np.float32 if dtype == np.float32 else np.float64), self.dropout
+            return np.empty(0, np.float32), 0.0
+        return rng.random(n_rows * sum(self.layer_sizes[1:-1]), dtype=np.float32), self.dropout
 
 
 class CompiledAdam(Adam):
@@ -118,7 +117,7 @@ class CompiledAdam(Adam):
     Its arguments are those of `Adam`; ImportError if numba is missing.
     """
 
-    def __init__(self, *arguments: float, **options: float) -> None:
+    def __init__(self, *arguments: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         _kernels()
 
@@ -126,6 +125,7 @@ class CompiledAdam(Adam):
         """Apply the formula to every entry."""
         first, second = state.moments["first"], state.moments["second"]
         epsilon, rate = self.corrected(state)
+        gradient = self.clipped(gradient, state)
         _kernels().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
 
 

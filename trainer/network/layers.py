@@ -132,6 +132,7 @@ class Dropout(Layer):
     Inverted dropout (Srivastava et al., Dropout, JMLR 15, 2014, section 10): ``y = x * m`` with ``m = 0`` with
     probability `rate` and ``1 / (1 - rate)`` otherwise, so that ``E[y] = x`` and evaluation needs no factor. The mask
     is a constant of the pass: ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
+    Draws are float32 and held against the rate as such in every precision: a pass can be replayed in another one.
     """
 
     elementwise = True
@@ -144,7 +145,7 @@ class Dropout(Layer):
         if rng is None:
             return inputs, lambda output_gradient, gradients: output_gradient
         dtype = inputs.real.dtype
-        draws = rng.random(inputs.shape[-2:], dtype=np.float32 if dtype == np.float32 else np.float64)
+        draws = rng.random(inputs.shape[-2:], dtype=np.float32)
         mask = np.multiply(draws >= self.rate, 1 / (1 - self.rate), dtype=dtype)
 
         def backward(output_gradient: Array, gradients: Arrays) -> Array:

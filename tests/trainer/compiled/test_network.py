@@ -60,6 +60,22 @@ def test_loss_and_gradients_are_those_of_the_layers(dtype, sizes, options):
         assert mine.random() == theirs.random()  # the same masks were drawn, and nothing else
 
 
+class AtTheRate:
+    """Draws 0.1 as float32 has it, which is above the 0.1 of float64."""
+
+    def random(self, size, dtype):
+        return np.full(size, 0.1, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_draw_is_held_against_the_rate_as_the_layers_hold_it(dtype):
+    network, plain = CompiledNetwork((7, 5, 3, 1), dropout=0.1), Network((7, 5, 3, 1), dropout=0.1)
+    parameters = plain.initial_parameters(np.random.default_rng(0), dtype)
+    given = parameters, *rows(dtype), AtTheRate()
+    assert_same(network.loss_and_gradients(*given), plain.loss_and_gradients(*given), dtype)
+    assert network.loss_and_gradients(*given)[1]["W1"].any()  # nothing was dropped
+
+
 def test_saturated_rows_keep_their_tiny_gradients():
     network = CompiledNetwork((1, 1))
     parameters = Parameters(network.shapes, np.array([1.0, 0.0]))
@@ -327,14 +343,15 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert resumed.history.column("loss") == whole.history.column("loss")
 
 
+@pytest.mark.parametrize("max_norm", [None, 50.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype):
+def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype, max_norm):
     rng = np.random.default_rng(0)
     start = rng.standard_normal(1_003).astype(dtype)
     gradients = [(rng.standard_normal(1_003) * 10.0 ** rng.integers(-9, 9)).astype(dtype) for _ in range(7)]
     ends = []
     for kind in (Adam, CompiledAdam):
-        optimizer = kind(learning_rate=3e-3, beta_1=0.8, epsilon=1e-6)
+        optimizer = kind(learning_rate=3e-3, beta_1=0.8, epsilon=1e-6, max_norm=max_norm)
         vector, state = start.copy(), optimizer.initial_state(start.size, dtype)
         for gradient in gradients:
             optimizer.update(vector, gradient, state)

@@ -187,3 +187,26 @@ def test_dropout_drops_its_rate_and_keeps_the_mean():
 def test_a_dropout_rate_outside_zero_to_one_is_refused(rate):
     with pytest.raises(ValueError, match=r"Expected a float in \[0, 1\). Received"):
         Dropout(rate)
+
+
+def test_the_masks_are_the_same_in_every_precision():
+    seeds = range(20)
+    for dtype in (np.float32, complex, np.complex64):
+        for rate in (0.1, 0.3, 1 / 3, 0.9):
+            for seed in seeds:
+                theirs, mine = np.random.default_rng(seed), np.random.default_rng(seed)
+                expected, _ = Dropout(rate).forward({}, np.ones((31, 7)), theirs)
+                outputs, _ = Dropout(rate).forward({}, np.ones((31, 7), dtype), mine)
+                np.testing.assert_array_equal(outputs != 0, expected != 0)
+                assert outputs.dtype == dtype
+                assert mine.bit_generator.state == theirs.bit_generator.state
+
+
+def test_a_draw_that_equals_the_rate_in_one_precision_only_is_treated_alike():
+    class Fixed:
+        def random(self, shape, dtype):
+            return np.full(shape, np.float32(0.1), dtype)  # above 0.1 in float64
+
+    for dtype in (np.float32, np.float64, complex):
+        outputs, _ = Dropout(0.1).forward({}, np.ones((2, 3), dtype), Fixed())
+        assert (outputs != 0).all()

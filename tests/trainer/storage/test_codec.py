@@ -157,7 +157,7 @@ def test_the_place_of_a_wrong_field_is_told_down_to_the_entry():
 
 def test_a_field_that_came_later_may_be_missing_and_is_left_out_where_there_is_none():
     assert "late" not in to_plain(whole())
-    data = through_json(whole()) | {"late": {"name": "b", "places": []}}
+    data = through_json(whole()) | {"late": {"name": "b", "places": [], "largest": None}}
     assert from_plain(Whole, data).late == Part("b", ())
     with pytest.raises(BrokenError, match=r"The value.late.name is broken"):
-        from_plain(Whole, data | {"late": {"name": 3, "places": []}})
+        from_plain(Whole, data | {"late": {"name": 3, "places": [], "largest": None}})
