@@ -1,5 +1,6 @@
 """check_gradients: the front door of the library. It compares anybody's gradient with its loss."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,8 +16,9 @@ from checks.judge.unmeasured import not_finite
 from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
 from checks.options import THRESHOLD, Options
+from checks.report.findings import Tensors
 from checks.report.report import GradientReport
-from checks.verdict import Verdict
+from checks.verdict import Cause, Verdict
 
 #: Terms of a loss, by name: each with a function for its own gradient.
 Terms: TypeAlias = Mapping[str, tuple[Loss, Callable[[Any], Structure]]]
@@ -132,7 +134,7 @@ def compare(
         judged = check_coordinates(objective, options)
     elif judged is None:
         judged = check_direction(objective, options, np.random.default_rng() if rng is None else rng)
-    tensors = judged.tensors
+    tensors = _finite_passes(judged.tensors)
     if judged.failing:
         mistakes = diagnose(judged.failing, options.threshold, hints())
         tensors = tensors.with_rows({name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes})
@@ -158,6 +160,23 @@ def compare(
         notes=(*objective.notes, *refused),
         complex_confirmed=objective.complex_confirmed and refusal is None,
     )
+
+
+def _finite_passes(tensors: Tensors) -> Tensors:
+    """Let no tensor pass whose difference, or whose excluded error, is not finite."""
+    if math.isfinite(math.fsum((*tensors.column("difference"), *tensors.column("excluded")))):
+        return tensors
+    open_ = {
+        name: replace(
+            tensor,
+            verdict=Verdict.UNDECIDED,
+            cause=Cause.NOT_FINITE,
+            evidence=f"its difference is {tensor.difference:.3g}, and the error it excludes {tensor.excluded:.3g}",
+        )
+        for name, tensor in tensors.items()
+        if tensor.verdict is Verdict.PASS and not (math.isfinite(tensor.difference) and math.isfinite(tensor.excluded))
+    }
+    return tensors.with_rows(open_)
 
 
 def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:

@@ -21,3 +21,9 @@ class Cause(StrEnum):
     NOT_DETERMINISTIC = "not deterministic"
     NOT_FINITE = "not finite"
     NOT_EXERCISED = "not exercised"
+    # Of the gradient that is about to be applied, within a training run:
+    WRONG_ON_BATCH = "backprop is wrong on this batch"
+    CHANGED = "changed after backprop"
+    NOT_REPEATABLE = "not repeatable"
+    LOST = "more is lost than the precision explains"
+    MOVED = "the parameters were moved"

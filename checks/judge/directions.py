@@ -11,6 +11,7 @@ from checks.judge.examine import confirm_complex, examine
 from checks.judge.location import look_closer
 from checks.judge.power import CONFIDENCE, excluded_error, random_direction
 from checks.judge.unmeasured import Judged, not_deterministic, not_finite_loss
+from checks.measure.difference import largest
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
@@ -53,7 +54,7 @@ def check_direction(objective: Objective, options: Options, rng: np.random.Gener
         closer[name], suspect = look_closer(objective, tensors[name], check.suspects[name], check.read, options)
         failing.append(suspect)
     tensors = tensors.with_rows(closer)
-    difference = max(tensors.column("difference"))
+    difference = largest(tensors.column("difference"))
     return Judged(tensors, difference, difference, failing)
 
 
@@ -81,7 +82,7 @@ class DirectionCheck:
         if whole.slope.bound <= tolerance and whole.mismatch <= SUSPICIOUS * tolerance + whole.slope.bound:
             if all(self.norms.values()):
                 passed = self._passed_together(whole)
-                if max(passed.column("difference")) <= self.options.threshold:
+                if largest(passed.column("difference")) <= self.options.threshold:
                     return passed
             rows = {name: self._passed(name, [whole]) for name in self.slices}
             # A tensor beside which the others are large has hardly been seen: its own directions tell more.
@@ -197,7 +198,7 @@ class DirectionCheck:
     def _report(
         self, name: str, readings: list[Reading], verdict: Verdict, cause: Cause, evidence: str
     ) -> TensorReport:
-        worst = max(readings, key=lambda reading: reading.mismatch)
+        worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
         reach, norm, gradient = self.reach[name], self.norms[name], self.gradient[self.slices[name]]
         size = math.sqrt(math.fsum(reading.mismatch**2 for reading in readings) / len(readings)) / reach
         numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm

@@ -24,10 +24,15 @@ class Judged:
 
 
 def not_finite(objective: Objective) -> Judged | None:
-    """Fail the tensors whose parameters, or else whose gradient, hold NaN or infinity; None where all are finite."""
+    """Judge parameters, or else a gradient, that hold NaN or infinity; None where all are finite.
+
+    Such a gradient is wrong, if the loss is finite. Of one at such parameters nothing is known: the training diverged.
+    """
     for vector, of in ((objective.point, "parameters"), (objective.gradient, "gradient")):
         # Where all are finite, their squares usually add up to a number, which is quicker to tell; vdot does not warn.
         if not math.isfinite(np.vdot(vector, vector)) and not np.isfinite(vector).all():
+            if of == "gradient" and not math.isfinite(objective.value):
+                return not_finite_loss(objective)
             return _not_finite(objective, vector, of)
     return None
 
@@ -44,7 +49,7 @@ def _not_finite(objective: Objective, vector: Array, of: str) -> Judged:
             rows.append(_blank(objective, name, Verdict.UNDECIDED, f"{whose} {infinite}, so nothing was measured"))
         elif of == "parameters":
             evidence = f"{bad.sum()} of {bad.size} of its parameters are NaN or infinite"
-            rows.append(_blank(objective, name, Verdict.FAIL, evidence))
+            rows.append(_blank(objective, name, Verdict.UNDECIDED, evidence))
         else:
             evidence = f"the gradient is {vector[place][bad][0]} in {bad.sum()} of {bad.size} entries"
             rows.append(_blank(objective, name, Verdict.FAIL, evidence, worst=int(np.argmax(bad))))
@@ -55,8 +60,8 @@ def _not_finite(objective: Objective, vector: Array, of: str) -> Judged:
 
 
 def not_finite_loss(objective: Objective) -> Judged:
-    """Fail every tensor, because the loss is NaN or infinite at the point itself."""
-    return Judged(Tensors.of(_blanks(objective, Verdict.FAIL, f"the loss itself is {objective.value}")))
+    """Leave every tensor undecided, because the loss is NaN or infinite at the point itself."""
+    return Judged(Tensors.of(_blanks(objective, Verdict.UNDECIDED, f"the loss itself is {objective.value}")))
 
 
 def not_deterministic(objective: Objective) -> Judged:
@@ -93,10 +98,11 @@ def _blank(
         shape=objective.layout.shapes[name],
         verdict=verdict,
         cause=cause,
-        difference=math.nan,
+        difference=0.0 if cause is Cause.AGREES else math.nan,
         gradient_norm=math.nan if worst is None else float(np.linalg.norm(gradient)),
         worst_index=() if worst is None else objective.layout.index(name, worst),
         gradient=math.nan if worst is None else float(gradient[worst]),
         numerical=math.nan,
+        excluded=0.0 if cause is Cause.AGREES else math.inf,
         evidence=evidence,
     )

@@ -1,6 +1,7 @@
 """The difference of two gradients: the one number of the classic check."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -27,6 +28,17 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
         left, right = _flat(gradient), _flat(gradapprox)
     scale = float(np.linalg.norm(left) + np.linalg.norm(right))
     return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
+
+
+def largest(values: Iterable[float]) -> float:
+    """Give the largest value; NaN wins, for a difference that is not known is not small."""
+    found = 0.0
+    for value in values:
+        if not value <= found:  # NaN is no less than anything
+            if value != value:
+                return math.nan
+            found = value
+    return found
 
 
 def _flat(structure: Structure) -> Array:

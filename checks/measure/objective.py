@@ -162,7 +162,9 @@ class Objective:
         if self.complex_refusal is None:
             try:
                 value = np.asarray(call() if self.complex_confirmed else _without_warning(call))
-            except Exception as error:  # whatever a foreign loss raises, it is an answer: no complex step
+            except (MemoryError, OSError):  # says nothing about the loss, and is not to be swallowed
+                raise
+            except Exception as error:  # whatever else a foreign loss raises, it is an answer: no complex step
                 self.complex_refusal = _why_not_complex(error)
             else:
                 if value.dtype.kind == "c":

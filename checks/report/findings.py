@@ -146,6 +146,34 @@ class Tensors(Mapping[str, TensorReport]):
 
 
 @dataclass(frozen=True)
+class Applied:
+    """What a check found out about the very gradient that is about to be applied, on its batch and in its precision."""
+
+    verdict: Verdict
+    cause: Cause
+    difference: float  # the largest of any tensor, relative, between that gradient and what it should be
+    tensor: str  # where it is largest, or where the gradient is wrong
+    dtype: str
+    n_rows: Count  # of the batch
+    excluded: dict[str, float] = field(default_factory=dict)  # as `TensorReport.excluded`, of each tensor
+    sentence: str = ""  # what is wrong, and where to look
+    evaluations: Count = 0
+    seconds: float = 0.0
+
+    def row(self) -> dict[str, Any]:
+        """Give the fields that it adds to a row of a history, as plain data."""
+        row: dict[str, Any] = {"applied_verdict": self.verdict.value, "applied_difference": self.difference}
+        return row if self.verdict is Verdict.PASS else row | {"applied_cause": self.cause.value}
+
+    def __str__(self) -> str:
+        """Say it in a sentence or two."""
+        what = f"The gradient about to be applied, {self.dtype} on {self.n_rows} rows: {self.verdict}"
+        if self.verdict is Verdict.PASS:
+            return f"{what}, difference {self.difference:.1e}."
+        return f"{what}, {self.cause}. {self.sentence}"
+
+
+@dataclass(frozen=True)
 class Findings:
     """The data of a report, and what follows from them; `checks.GradientReport` tells the fields."""
 
@@ -162,6 +190,7 @@ class Findings:
     terms: Mapping[str, "Findings"] = field(default_factory=dict, metadata={"may_lack": True})
     notes: tuple[str, ...] = ()
     complex_confirmed: bool = field(default=False, metadata={"may_lack": True})
+    applied: Applied | None = field(default=None, metadata={"may_lack": True})
 
     def __post_init__(self) -> None:
         """Take rows as columns."""
@@ -170,8 +199,10 @@ class Findings:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS."""
+        """FAIL if any tensor, term or the applied gradient fails, else UNDECIDED if any is, else PASS."""
         verdicts = [*self.column("verdict"), *(term.verdict for term in self.terms.values())]
+        if self.applied is not None:
+            verdicts.append(self.applied.verdict)
         return next(v for v in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if v in verdicts)
 
     @cached_property
@@ -183,6 +214,8 @@ class Findings:
         if self.verdict in verdicts:
             cause: Cause = self.column("cause")[verdicts.index(self.verdict)]
             return cause
+        if self.applied is not None and self.applied.verdict is self.verdict:
+            return self.applied.cause
         return next(term.cause for term in self.terms.values() if term.verdict is self.verdict)
 
     @cached_property

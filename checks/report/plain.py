@@ -18,6 +18,11 @@ def to_dict(report: Findings) -> dict[str, Any]:
     data["notes"] = list(report.notes)
     data["culprits"] = [tensor.name for tensor in report.culprits]
     data["tensors"] = {name: _tensor(tensor) for name, tensor in report.tensors.items()}
+    if report.applied is not None:
+        data["applied"] = asdict(report.applied) | {
+            "verdict": report.applied.verdict.value,
+            "cause": report.applied.cause.value,
+        }
     if report.terms:
         data["terms"] = {name: to_dict(term) for name, term in report.terms.items()}
     return data

@@ -41,11 +41,14 @@ class GradientReport(Findings):
     complex_confirmed : bool
         Whether the complex step was held against central differences, and agreed.
     verdict : Verdict
-        FAIL if any tensor or term fails, else UNDECIDED if any is, else PASS.
+        FAIL if any tensor, any term or the applied gradient fails, else UNDECIDED if any is, else PASS.
     cause : Cause
         That of the tensor that decides the verdict.
     culprits : list of TensorReport
         The failing tensors in the order of backprop: an error flows into every layer before, so look at the first.
+    applied : Applied or None
+        Within a training run, what was found out about the very gradient that is about to be applied: ``verdict``,
+        ``cause``, ``difference``, ``tensor``, ``sentence``, ``excluded``, ``dtype``, ``n_rows``.
     n_parameters, kinks : int
         Coordinates the report speaks of, and those set aside because the loss has a kink there.
     """
@@ -58,7 +61,7 @@ class GradientReport(Findings):
 
     def row(self) -> dict[str, Any]:
         """Give the fields that the check adds to a row of a history, as plain data."""
-        row: dict[str, Any] = {
+        row: dict[str, Any] = ({} if self.applied is None else self.applied.row()) | {
             "difference": self.difference,
             "plain_difference": self.plain_difference,
             "threshold": self.threshold,

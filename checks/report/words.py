@@ -24,12 +24,16 @@ def summary(report: Findings) -> str:
     ]
     if report.kinks:
         parts.append(f"{report.kinks} kinks set aside")
+    if report.applied is not None:
+        parts.append(f"applied {report.applied.difference:.1e}")
     if report.verdict is Verdict.FAIL and report.culprits:
         worst = report.culprits[0]
         parts.append(f"{worst.label} is {worst.gradient:.6g}, should be {worst.numerical:.6g}")
+    elif report.verdict is Verdict.FAIL and report.applied is not None:
+        parts.append(report.applied.sentence.partition(". ")[0])
     elif report.verdict is Verdict.UNDECIDED:
         names = [tensor.name for tensor in report.tensors.values() if tensor.verdict is Verdict.UNDECIDED]
-        parts.append("about " + ", ".join(names or report.terms))
+        parts.append("about " + ", ".join(names or report.terms or ["the applied gradient"]))
     return "  ".join(parts)
 
 
@@ -44,6 +48,7 @@ def table(report: Findings) -> str:
     for tensor in report.tensors.values():
         lines.append(_row(tensor, width))
     lines.append("")
+    lines += [] if report.applied is None else [f"  {report.applied}"]
     lines += _findings(report)
     for name, term in report.terms.items():
         if term.verdict is not Verdict.PASS:
@@ -73,7 +78,7 @@ def headline(report: Findings) -> str:
     known = not math.isnan(report.difference)
     comparison = ("<=" if report.difference <= report.threshold else ">") if known else "not measured,"
     text = f"{report.verdict} — difference {report.difference:.3e} {comparison} threshold {report.threshold:.0e}"
-    worst = max(report.tensors.values(), key=lambda tensor: tensor.difference)
+    worst = max(report.tensors.values(), key=lambda tensor: (math.isnan(tensor.difference), tensor.difference))
     if report.difference <= report.threshold < worst.difference:
         text += f" overall, but {worst.difference:.1e} in {worst.name}"
     return text if report.verdict is Verdict.PASS else f"{text} ({report.cause})"

@@ -3,24 +3,30 @@
 import logging
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from checks.check import GradientCheckError
+from checks.measure.layout import Layout
 from checks.options import STEP, THRESHOLD, Options
+from checks.report.findings import Applied
 from checks.report.report import GradientReport
-from checks.training.probe import Probe, Sampler, Storage
+from checks.training.applied import AppliedCheck, Step, Watch
+from checks.training.probe import Case, Sampler, Storage
 from checks.training.proof import Proof
 from checks.training.row_set import RowSet
 from checks.verdict import Cause, Verdict
-from trainer.callbacks.base import Callback, TrainingHalted, TrainState
+from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
+from trainer.storage.codec import from_plain
 
 logger = logging.getLogger(__name__)
 
+LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
 LOGGED_AT_MOST = 3  # violations of a run that goes on (on_failure="log") that are kept; the first tell the most
-UNITS_EVERY = 10  # checks along a random direction from which one looks at active units and training precision too
+UNITS_EVERY = 10  # checks along a random direction from which one looks at active units too
 
 
 class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
@@ -39,12 +45,25 @@ class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
         return type(self), (self.report, self.iteration, self.violation)
 
 
+@dataclass(eq=False)
+class _Run:
+    """What belongs to the run that is watched."""
+
+    sampler: Sampler
+    storage: Storage
+    applied: AppliedCheck
+    watch: Watch
+    case: Case | None = None  # of the first question, in the iterations in which it is asked
+
+
 class GradientCheck(Callback):
     """Check back-propagation every k iterations, and halt the run where it is wrong.
 
-    Runs in ``on_gradients_computed``: after backprop and before the update. It works on a float64 copy of the
-    parameters, on rows of its own choice from the training rows, with a generator of its own, so training with
-    and without it gives bit-identical weights.
+    Runs in ``on_gradients_computed``, after backprop and before the update, and asks two questions. Is backprop right?
+    That is checked on float64 copies of the parameters and of rows of its own choice, without dropout. And is the very
+    gradient that is about to be applied the gradient of its batch's loss? That is checked on the batch, with its
+    dropout masks, in the training's precision, also at the first batch of every size. Its generators are its own, so
+    training with and without it gives bit-identical weights.
 
     Parameters
     ----------
@@ -66,6 +85,8 @@ class GradientCheck(Callback):
     terms : bool, default=False
         Check the loss of each class and the regulariser apart as well, so that a mistake in a small term is not
         drowned by a large one.
+    applied : bool, default=True
+        Ask the second question.
     on_failure : {"raise", "stop", "log"}, default="raise"
         Halt by an exception, end the run in good order, or only log.
     seed : int, default=0
@@ -90,6 +111,8 @@ class GradientCheck(Callback):
     ------
     ValueError
         If an option is out of range.
+    RuntimeError
+        Out of `Trainer.fit`, if the check watches another run that has not ended.
     """
 
     def __init__(
@@ -103,6 +126,7 @@ class GradientCheck(Callback):
         step: float | None = None,
         dropout: Literal["off", "frozen"] = "off",
         terms: bool = False,
+        applied: bool = True,
         on_failure: Literal["raise", "stop", "log"] = "raise",
         seed: int = 0,
         violations: Path | str | None = None,
@@ -124,6 +148,7 @@ class GradientCheck(Callback):
         self.options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
         self.dropout = dropout
         self.terms = terms
+        self.applied = bool(applied)
         self.on_failure = on_failure
         self.seed = seed
         self.violations = None if violations is None else Path(violations)
@@ -131,8 +156,13 @@ class GradientCheck(Callback):
         self.violation: Path | None = None
         self.report: GradientReport | None = None
         self.proof = Proof()
-        self._rng = np.random.default_rng(seed)
-        self._rows: tuple[Sampler, Storage] | None = None  # of the run that is watched
+        self._run: _Run | None = None
+        self._begin_afresh()
+
+    def _begin_afresh(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+        self._applied_rng = np.random.default_rng([self.seed, 1])  # so that the first question draws as it did alone
+        self._sizes: set[int] = set()  # of the batches on which the second question was asked
         self._complex_confirmed = False
         self._n_kept = 0
 
@@ -145,16 +175,25 @@ class GradientCheck(Callback):
         if self.options.step != STEP:
             options["step"] = self.options.step
         options |= {"dropout": self.dropout, "terms": self.terms, "on_failure": self.on_failure, "seed": self.seed}
+        options |= {} if self.applied else {"applied": False}
         settings = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return f"{type(self).__name__}(every={self.every}, rows={self.rows}, {settings})"
 
     def on_train_begin(self, state: TrainState) -> None:
         """Start afresh: no evidence of an earlier run counts."""
-        self._rng = np.random.default_rng(self.seed)
+        if self._run is not None:
+            raise RuntimeError(
+                "The gradient check watches another run. Expected a GradientCheck of its own for each run. "
+                "Received a second run while the first goes on."
+            )
+        self._begin_afresh()
         sampler = Sampler(state.targets, self.rows)
-        self._rows = sampler, Storage(state.parameters, keeps_gradient=self.options.coverage == "full")
-        self._complex_confirmed = False
-        self._n_kept = 0
+        self._run = _Run(
+            sampler,
+            Storage(state.parameters, keeps_gradient=self.options.coverage == "full"),
+            AppliedCheck(Layout(state.parameters), self.options),
+            Watch(state, self),
+        )
         self.report = self.violation = None
         self.proof = Proof(
             coverage=cast(Any, self.options.coverage),
@@ -165,42 +204,92 @@ class GradientCheck(Callback):
             positive_rows=RowSet(len(state.targets)),
         )
 
+    def on_batch_begin(self, state: TrainState) -> None:
+        """Keep what it takes to make the step again, where it is to be looked at."""
+        if self.applied and (state.iteration % self.every == 0 or len(state.batch.targets) not in self._sizes):
+            self._running().watch.begin(state)
+
     def on_gradients_computed(self, state: TrainState) -> None:
         """Check, log, and halt if the gradient is wrong."""
-        if state.iteration % self.every != 0:
-            return
-        if self._rows is None:
+        is_due, run = state.iteration % self.every == 0, self._running()
+        if is_due:
+            self._ask_first(state, run)
+        step = run.watch.step(state)
+        if step is not None:
+            self._sizes.add(len(step.targets))
+            applied, along = run.applied.ask(step, self._applied_rng, complex_confirmed=self._complex_confirmed)
+            self._complex_confirmed |= along.complex_confirmed
+            self._add(state, run, step, applied)
+        elif is_due:
+            self._conclude(state, run, None)
+
+    def on_batch_end(self, state: TrainState) -> None:
+        """Notice what was changed after the check, and end the run for it."""
+        run = self._running()
+        found = run.watch.changed(state)
+        if found is not None:
+            self._add(state, run, *found)
+        run.case = None
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Put what the checks have shown into the history."""
+        if self._run is not None and self._run.watch.state is state:  # else it is a run that was refused
+            self._run = None
+            state.row["proof"] = str(self.proof)
+
+    def _running(self) -> _Run:
+        if self._run is None:
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
-        sampler, storage = self._rows
-        probe = storage.draw(state, sampler, self._rng, frozen=self.dropout == "frozen")
+        return self._run
+
+    def _ask_first(self, state: TrainState, run: _Run) -> None:
+        """Ask whether backprop is right, on rows of the check's own."""
+        probe = run.storage.draw(state, run.sampler, self._rng, frozen=self.dropout == "frozen")
         generator = {} if self.violations is None else self._rng.bit_generator.state
+        run.case = Case(probe, generator, self._complex_confirmed)
         report = probe.check(
             self.options,
             self._rng,
             terms=self.terms,
             complex_confirmed=self._complex_confirmed,
-            storage=storage,
+            storage=run.storage,
         )
-        confirmed, self._complex_confirmed = self._complex_confirmed, report.complex_confirmed
-        self.report = report
+        if report.cause is Cause.NOT_FINITE and report.verdict is Verdict.UNDECIDED:
+            raise TrainingDiverged(f"{next(iter(report.tensors.values())).evidence}", state.iteration)
+        self.report, self._complex_confirmed = report, report.complex_confirmed
         self.proof.derivative = report.derivative
-        # Along one direction these passes would take as long as the check itself: the first, and every tenth after.
+        # Along one direction this pass would take as long as the check itself: the first, and every tenth after.
         thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
-        self.proof.add(
-            state.iteration, report, probe.exercised(state.parameters, storage.gradient if thorough else None)
-        )
+        self.proof.add(state.iteration, report, probe.exercised(thorough=thorough))
+
+    def _add(self, state: TrainState, run: _Run, step: Step, applied: Applied) -> None:
+        """Add an answer to the second question; at bad news the first is asked too, so that the case is whole."""
+        if applied.verdict is Verdict.FAIL and run.case is None:
+            self._ask_first(state, run)
+        self.proof.add_applied(state.iteration, applied)
+        if run.case is not None and self.report is not None:
+            self.report = replace(self.report, applied=applied)
+            self._conclude(state, run, step)
+            return
+        state.row.update(applied.row())
+        if applied.verdict is not Verdict.PASS:
+            logger.warning("iteration %d  %s", state.iteration, applied)
+
+    def _conclude(self, state: TrainState, run: _Run, step: Step | None) -> None:
+        """Log the report of this iteration, and halt where it is a FAIL."""
+        report, case = self.report, run.case
+        if report is None or case is None:
+            return
         state.row.update(report.row())
-        self._log(state, report, probe)
+        if logger.isEnabledFor(LEVELS[report.verdict]):
+            dead = f"  ({case.probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
+            logger.log(LEVELS[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
         if report.verdict is Verdict.FAIL:
-            self._keep(state, report, probe, {"generator": generator, "complex_confirmed": confirmed})
+            self._keep(state, report, case, step)
             if self.on_failure == "raise":
                 raise TrainingHaltedByCheck(report, state.iteration, self.violation)
             if self.on_failure == "stop":
                 state.request_stop(f"gradient check failed at iteration {state.iteration}: {report.summary()}")
-
-    def on_train_end(self, state: TrainState) -> None:
-        """Put what the checks have shown into the history."""
-        state.row["proof"] = str(self.proof)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the check's own generator and the evidence so far, as plain data for JSON."""
@@ -209,6 +298,7 @@ class GradientCheck(Callback):
             "rng": self._rng.bit_generator.state,
             "complex_confirmed": self._complex_confirmed,
             "proof": self.proof.state_dict(),
+            "applied": {"rng": self._applied_rng.bit_generator.state, "sizes": sorted(self._sizes)},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -226,15 +316,11 @@ class GradientCheck(Callback):
         self._rng.bit_generator.state = state["rng"]
         self._complex_confirmed = state["complex_confirmed"]
         self.proof = Proof.from_state(state["proof"])
+        if "applied" in state:  # version 0.1 had one question
+            self._applied_rng.bit_generator.state = state["applied"]["rng"]
+            self._sizes = set(from_plain(list[int], state["applied"]["sizes"], "sizes"))
 
-    def _log(self, state: TrainState, report: GradientReport, probe: Probe) -> None:
-        level = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
-        if not logger.isEnabledFor(level[report.verdict]):
-            return
-        dead = f"  ({probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
-        logger.log(level[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
-
-    def _keep(self, state: TrainState, report: GradientReport, probe: Probe, before: dict[str, Any]) -> None:
+    def _keep(self, state: TrainState, report: GradientReport, case: Case, step: Step | None) -> None:
         """Write the violation; whatever goes wrong with that, the check has failed, and the halt must come."""
         self.violation = None
         if self.violations is None or (self.on_failure == "log" and self._n_kept >= LOGGED_AT_MOST):
@@ -242,9 +328,10 @@ class GradientCheck(Callback):
         try:
             from checks.training.violation_file import keep_violation
 
-            before |= {"dtype": str(next(iter(state.parameters.values())).dtype), "settings": self.settings}
             options = {**vars(self.options), "terms": self.terms}
-            self.violation = keep_violation(self.violations, probe, report, state.iteration, options, **before)
+            dtype = str(state.parameters.vector.dtype)
+            what: dict[str, Any] = {"options": options, "dtype": dtype, "settings": self.settings}
+            self.violation = keep_violation(self.violations, state.iteration, report, case, step, **what)
         except Exception as error:
             message = "iteration %d  the violation could not be kept: %s: %s"
             logger.warning(message, state.iteration, type(error).__name__, error)

@@ -10,7 +10,6 @@ import numpy as np
 
 from checks.check import Terms, compare
 from checks.explain.mistake import Hints, Mistake
-from checks.measure.difference import relative_difference
 from checks.measure.layout import Array, Layout
 from checks.measure.objective import Loss, Objective
 from checks.options import Options
@@ -132,33 +131,12 @@ class Probe:
             terms["l2"] = (lambda parameters: self.network.penalty.value(parameters, weights), regulariser_gradients)
         return terms
 
-    def exercised(self, trained: Any, gradient: Array | None = None) -> Exercised:
-        """Say which rows this probe exercised.
-
-        Given the gradient here, as one vector, also which units, and how far the gradient at the parameters that are
-        ``trained``, in their precision, lies off it: that takes two passes, as much as a check along one direction.
-        """
+    def exercised(self, *, thorough: bool) -> Exercised:
+        """Say which rows this probe exercised, and, thoroughly, by a pass of its own, which units."""
         positive = self.index[self.targets == 1.0]
-        if gradient is None:
-            return Exercised(self.index, positive, 0, 0)
-        active = [np.any(layer != 0.0, axis=0) for layer in self._activations()]
-        precision = None
-        dtype = next(iter(trained.values())).dtype
-        if dtype != np.float64:
-            rows = self.inputs.astype(dtype), self.targets.astype(dtype)
-            coarse = self.network.loss_and_gradients(trained, *rows)[1]
-            if self.mask_seed is not None:  # each precision draws masks of its own: compare without any
-                plain = self.network.loss_and_gradients(self.parameters, self.inputs, self.targets)[1]
-                precision = relative_difference(dict(plain), dict(coarse))
-            else:
-                precision = relative_difference(gradient, [coarse[name] for name in self.parameters])
-        return Exercised(
-            self.index,
-            positive,
-            active_units=sum(int(layer.sum()) for layer in active),
-            units=sum(layer.size for layer in active),
-            precision_difference=precision,
-        )
+        active = [np.any(layer != 0.0, axis=0) for layer in self._activations()] if thorough else []
+        n_active = sum(int(layer.sum()) for layer in active)
+        return Exercised(self.index, positive, n_active, sum(layer.size for layer in active))
 
     def inactivity(self) -> str:
         """Count the units that no row of the probe activates, layer by layer."""
@@ -186,6 +164,15 @@ class Probe:
             return part.loss, part.gradients
 
         return explain_by_rows(row_case, self.targets, self.parameters, names)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What it takes to check a probe again: with it the state of the generator of directions, and what was known."""
+
+    probe: Probe
+    generator: Mapping[str, Any]
+    complex_confirmed: bool  # whether an earlier check of the run had confirmed the complex step
 
 
 class Storage:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from numpy.typing import ArrayLike
 
 from checks.judge.power import CONFIDENCE, reading_below
-from checks.report.findings import Count, Findings
+from checks.measure.difference import largest
+from checks.report.findings import Applied, Count, Findings
 from checks.training.row_set import RowSet
 from checks.verdict import Verdict
 from trainer.storage.codec import from_plain, to_plain
@@ -18,6 +19,11 @@ DROPOUT = {
     "off": ["Dropout was off during the checks, so its own backward was not checked."],
     "frozen": ["One dropout mask was replayed within each check, so dropout's own backward was checked too."],
 }
+
+UNSEEN = (
+    "No check sees whether the loss is the one that is meant, what the optimizer makes of a gradient, and what neither "
+    "a probe nor a checked batch has drawn."
+)
 
 #: Iteration, tensor, and the cause or the mistake.
 Event: TypeAlias = tuple[Count, str, str]
@@ -31,7 +37,63 @@ class Exercised:
     positive_rows: ArrayLike  # of those with target 1
     active_units: int  # hidden ones that were active for at least one row of the probe, out of how many
     units: int
-    precision_difference: float | None = None  # between the gradient in the training precision and in float64
+
+
+@dataclass
+class AppliedProof:
+    """What the answers to the second question add up to."""
+
+    n: Count = 0
+    first: Count = 0
+    last: Count = 0
+    passed: Count = 0
+    failed: Count = 0
+    largest: tuple[float, Count, str] | None = None  # difference, iteration, tensor
+    excluded: dict[str, float] = field(default_factory=dict)  # the largest error that a question could not exclude
+    sizes: list[Count] = field(default_factory=list)  # of the batches
+    dtype: str = ""
+
+    def add(self, iteration: int, applied: Applied) -> None:
+        """Add one answer."""
+        self.first = self.first if self.n else iteration
+        self.last, self.n, self.dtype = iteration, self.n + 1, applied.dtype
+        self.passed += applied.verdict is Verdict.PASS
+        self.failed += applied.verdict is Verdict.FAIL
+        if self.largest is None or not applied.difference <= self.largest[0]:
+            self.largest = (applied.difference, iteration, applied.tensor)
+        if applied.n_rows not in self.sizes:
+            self.sizes = sorted([*self.sizes, applied.n_rows])[-MOST_KEPT:]
+        if applied.verdict is Verdict.PASS:
+            for name, size in applied.excluded.items():
+                self.excluded[name] = largest((self.excluded.get(name, 0.0), size))
+
+    def sentence(self) -> str:
+        """Say it."""
+        if not self.n:
+            return "Whether the gradients that were applied are those of their batches was not looked at."
+        when = (
+            f"at iteration {self.first}"
+            if self.n == 1
+            else f"{self.n} times, at iterations {self.first} to {self.last}"
+        )
+        sizes = " and ".join(map(str, self.sizes)) if len(self.sizes) < 3 else f"{self.sizes[0]} to {self.sizes[-1]}"
+        text = (
+            f"The very gradient about to be applied was compared {when}, in {self.dtype}, on its batch of {sizes} rows "
+            f"and with its dropout masks, with the slope of that batch's loss: {self.passed} of {self.n} passed"
+        )
+        if self.largest is None or self.failed:
+            return f"{text}."
+        difference, iteration, tensor = self.largest
+        return f"{text}, the largest difference {difference:.1e} (in {tensor} at iteration {iteration})."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain data for JSON."""
+        data: dict[str, Any] = {"checks": self.n, "passed": self.passed, "failed": self.failed, "dtype": self.dtype}
+        data |= {"first_iteration": self.first or None, "last_iteration": self.last or None}
+        data["batch_sizes"], data["excluded"] = list(self.sizes), dict(self.excluded)
+        if self.largest is not None:
+            data["largest_difference"] = dict(zip(("difference", "iteration", "tensor"), self.largest, strict=True))
+        return data
 
 
 @dataclass
@@ -83,7 +145,6 @@ class Proof:
     rows: RowSet = field(default_factory=RowSet)
     positive_rows: RowSet = field(default_factory=RowSet)
     active_share: float | None = None
-    precision: float | None = None
     kinks: Count = 0
     undecided: list[Event] = field(default_factory=list)
     undecided_counts: dict[str, Count] = field(default_factory=dict)
@@ -91,6 +152,8 @@ class Proof:
     n_failures: Count = 0
     notes: set[str] = field(default_factory=set)
     seconds: float = 0.0
+    # Of the second question; version 0.1 did not ask it.
+    applied: AppliedProof = field(default_factory=AppliedProof, metadata={"may_lack": True})
 
     def add(self, iteration: int, report: Findings, exercised: Exercised) -> None:
         """Add one check."""
@@ -109,16 +172,28 @@ class Proof:
         self.positive_rows.add(exercised.positive_rows)
         if exercised.units:
             self.active_share = max(self.active_share or 0.0, exercised.active_units / exercised.units)
-        if exercised.precision_difference is not None:
-            self.precision = max(self.precision or 0.0, exercised.precision_difference)
         for name, size in report.excluded_errors().items():
-            largest, count = self.excluded.get(name, (0.0, 0))
-            self.excluded[name] = max(largest, size), count + 1
+            before, count = self.excluded.get(name, (0.0, 0))
+            self.excluded[name] = largest((before, size)), count + 1
         for name, difference in report.differences().items():
-            if self.largest is None or difference > self.largest[0]:
+            if self.largest is None or not difference <= self.largest[0]:
                 self.largest = (difference, iteration, name)
         if report.verdict is not Verdict.PASS:
             self._add_exceptions(iteration, report)
+
+    def add_applied(self, iteration: int, applied: Applied) -> None:
+        """Add one answer to the second question: whether the gradient about to be applied is right."""
+        self.applied.add(iteration, applied)
+        self.seconds += applied.seconds
+        if applied.verdict is Verdict.FAIL:
+            self.n_failures += 1
+            if len(self.failures) < MOST_KEPT:
+                self.failures.append((iteration, applied.tensor, f"{applied.cause.capitalize()}: {applied.sentence}"))
+        elif applied.verdict is Verdict.UNDECIDED:
+            what = f"{applied.tensor} on a batch: {applied.cause.value}"
+            self.undecided_counts[what] = self.undecided_counts.get(what, 0) + 1
+            if len(self.undecided) < MOST_KEPT:
+                self.undecided.append((iteration, applied.tensor, applied.cause.value))
 
     def _add_exceptions(self, iteration: int, report: Findings) -> None:
         """Add the tensors that failed or were left undecided."""
@@ -187,13 +262,14 @@ class Proof:
             else f"along {n} fresh random direction{'s' * (n > 1)} through all {self.n_parameters} parameters"
         )
         text = [f"The back-propagation was compared {times}, {when}, with a numerical gradient {over}."]
+        text.append(self.applied.sentence())
         if self.failures:
             iteration, tensor, sentence = self.failures[0]
             text.append(f"It is WRONG: at iteration {iteration} the check failed at {tensor}. {sentence}")
         else:
             text.append(
                 f"{self.passed} of {n} checks passed and none failed"
-                + (", so on what was exercised it is right." if self.passed else ".")
+                + (", so on what was exercised it is right." if self.passed and not self.applied.failed else ".")
             )
         if self.largest is not None:
             difference, iteration, tensor = self.largest
@@ -212,19 +288,16 @@ class Proof:
             f"Exercised were {len(self.rows)} rows, {len(self.positive_rows)} of the {self.n_positive} with "
             f"{positive} among them{units}."
         )
-        text += DROPOUT.get(self.dropout, [])
+        text += DROPOUT.get(self.dropout, [])[: 0 if self.applied.n else 1]
         if self.terms:
             text.append(f"The terms {', '.join(self.terms)} of the loss were checked apart.")
-        if self.precision is not None:
-            text.append(
-                f"The training precision's gradient lay within {self.precision:.1e} of the float64 one checked here."
-            )
         if self.kinks:
             text.append(f"{self.kinks} slopes were set aside at kinks of the loss, where no single slope exists.")
         if self.undecided:
             listed = ", ".join(f"{what} ({count} ×)" for what, count in self.undecided_counts.items())
             text.append(f"Left UNDECIDED: {listed}.")
         text += [f"Note: {note}." for note in sorted(self.notes)]
+        text.append(UNSEEN)
         return " ".join(text)
 
     def to_dict(self) -> dict[str, Any]:
@@ -249,7 +322,7 @@ class Proof:
             "positive_rows": len(self.positive_rows),
             "positive_rows_in_training": self.n_positive,
             "active_share_of_units": self.active_share,
-            "precision_difference": self.precision,
+            "applied": self.applied.to_dict(),
             "kinks": self.kinks,
             "undecided_counts": dict(self.undecided_counts),
             "undecided": [dict(zip(("iteration", "tensor", "cause"), u, strict=True)) for u in self.undecided],

@@ -4,17 +4,18 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from checks.judge.full import measure
-from checks.measure.layout import Array
+from checks.measure.layout import Array, Layout
 from checks.options import Options
 from checks.report.report import GradientReport
-from checks.training.probe import Probe
+from checks.training.applied import AppliedCheck, Step
+from checks.training.probe import Case, Probe
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -24,6 +25,7 @@ ARGUMENTS = ("layer_sizes", "activation", "dropout", "l2", "positive_weight")
 MEASURED_AT_MOST = 100_000
 
 
+STEP_ARRAYS = ("begin", "now", "inputs", "targets", "returned", "applied")  # of a `Step`
 ARRAY = {"kept": False}  # among the facts: it is an array of its own in the file
 
 
@@ -49,21 +51,23 @@ class Violation:
     network: dict[str, Any]  # what `described` says of it
     settings: dict[str, Any]  # what else the user wanted kept
     versions: dict[str, str]  # of what the check ran on
+    masks: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})  # see `Step`
+    step: dict[str, Array] = field(default_factory=dict, metadata=ARRAY)  # its vectors and rows, if it was asked about
 
     @classmethod
     def of(
         cls,
-        probe: Probe,
-        report: GradientReport,
         iteration: int,
-        options: Mapping[str, Any],
+        report: GradientReport,
+        case: Case,
+        step: Step | None,
         *,
+        options: Mapping[str, Any],
         dtype: Any,
-        generator: dict[str, Any],
-        complex_confirmed: bool,
         settings: Mapping[str, Any],
     ) -> "Violation":
         """Collect the case of a report; what the check left unmeasured is measured now."""
+        probe = case.probe
         with np.errstate(all="ignore"):  # the check has warned already
             loss = float(np.real(probe.loss(probe.parameters)))
             gradients, numerical = both_gradients(probe, report)
@@ -81,11 +85,13 @@ class Violation:
             targets=probe.targets,
             mask_seed=probe.mask_seed,
             options=to_plain(options),
-            generator=generator,
-            complex_confirmed=complex_confirmed,
+            generator=dict(case.generator),
+            complex_confirmed=case.complex_confirmed,
             network=described(probe.network),
             settings=to_plain(settings),
             versions=versions(),
+            masks=None if step is None or step.masks is None else dict(step.masks),
+            step={} if step is None else {name: np.array(getattr(step, name), np.float64) for name in STEP_ARRAYS},
         )
 
     def probe(self, network: Any) -> Probe:
@@ -100,8 +106,15 @@ class Violation:
         rng = np.random.default_rng(0)
         rng.bit_generator.state = self.generator
         own = {name: value for name, value in self.options.items() if name != "terms"}
-        terms = self.options["terms"]
-        return self.probe(network).check(Options(**own), rng, terms=terms, complex_confirmed=complex_confirmed)
+        options, terms, probe = Options(**own), self.options["terms"], self.probe(network)
+        report = probe.check(options, rng, terms=terms, complex_confirmed=complex_confirmed)
+        if not self.step:
+            return report
+        layout, dtype = Layout(self.parameters), np.dtype(self.dtype)
+        arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
+        step = Step(network, **arrays, masks=self.masks)
+        applied, _ = AppliedCheck(layout, options).ask(step, np.random.default_rng(0))
+        return replace(report, applied=applied)
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -10,8 +10,7 @@ import numpy as np
 from checks.measure.layout import Array
 from checks.options import Options
 from checks.report.report import GradientReport
-from checks.training.probe import Probe
-from checks.training.violation import ARGUMENTS, Violation, is_argument
+from checks.training.violation import ARGUMENTS, STEP_ARRAYS, Violation, is_argument
 from checks.verdict import Verdict
 from trainer.storage.archive import Archive, ArchiveError, read_archive, write_archive
 from trainer.storage.codec import BrokenError, fields_from_plain, from_plain, to_plain
@@ -23,7 +22,7 @@ SHOWN = 60  # characters of a value that is refused
 TERMS = {"legitimate rows": "class 0", "fraud rows": "class 1"}  # as version 0.1 called them
 
 
-def keep_violation(folder: Path, probe: Probe, report: GradientReport, iteration: int, *case: Any, **more: Any) -> Path:
+def keep_violation(folder: Path, iteration: int, *case: Any, **more: Any) -> Path:
     """Write the case of a failed check into a folder, which is made if need be; nothing there is replaced.
 
     It is ``violation-000100.npz``, or ``violation-000100-2.npz`` if an earlier run has left one there.
@@ -32,7 +31,7 @@ def keep_violation(folder: Path, probe: Probe, report: GradientReport, iteration
     name, number = f"violation-{iteration:06d}", 1
     while (path := folder / f"{name}{'' if number == 1 else f'-{number}'}.npz").exists():
         number += 1
-    write_violation(path, Violation.of(probe, report, iteration, *case, **more))
+    write_violation(path, Violation.of(iteration, *case, **more))
     return path
 
 
@@ -42,6 +41,7 @@ def write_violation(path: Path | str, violation: Violation) -> None:
     arrays = {name: getattr(violation, name) for name in ROWS}
     for group in TENSORS:
         arrays |= {f"{group}.{key}": getattr(violation, group)[name] for name, key in _keys(names).items()}
+    arrays |= {f"step.{name}": value for name, value in violation.step.items()}
     write_archive(path, KIND, VERSION, arrays, to_plain(violation) | {"names": names})
 
 
@@ -76,10 +76,12 @@ def _hold_facts(facts: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise BrokenError(f"The options are broken. Expected those of a check. Received {error}") from error
     _hold(isinstance(options.get("terms"), bool), "options", "terms, true or false", options)
-    try:
-        np.random.PCG64(0).state = facts["generator"]
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise BrokenError(f"The generator is broken. Expected the state of a PCG64. Received {error!r}.") from error
+    for name in ("generator", "masks"):
+        try:
+            if facts.get(name) is not None:
+                np.random.PCG64(0).state = facts[name]
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise BrokenError(f"The {name} is broken. Expected the state of a PCG64. Received {error!r}.") from error
     network = facts["network"]
     _hold(set(network) == {"class", "parts", "arguments"}, "network", "class, parts and arguments", network)
     from_plain(str, network["class"], "network.class")
@@ -92,6 +94,9 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
     """Give the arrays, each held against what it must be: numbers of 8 bytes that belong together."""
     keys = _keys(names)
     expected = {*ROWS, *(f"{group}.{key}" for group in TENSORS for key in keys.values())}
+    of_step = {name: f"step.{name}" for name in STEP_ARRAYS if f"step.{name}" in archive.arrays}
+    if of_step:  # all of it, or nothing
+        expected |= {f"step.{name}" for name in STEP_ARRAYS}
     if expected != set(archive.arrays):
         wrong = ", ".join(sorted(expected ^ set(archive.arrays)))
         raise BrokenError(f"The arrays are others. Expected {len(expected)} of them. Received a difference in {wrong}.")
@@ -115,7 +120,14 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
             for name, key in keys.items()
         }
     _hold(any(value.size for value in tensors["parameters"].values()), "parameters", "at least one", "none")
-    return {"index": index, "inputs": inputs, "targets": targets, **tensors}
+    step = {name: one(member, "f", "float64", lambda _: True) for name, member in of_step.items()}
+    if step:
+        size, rows = sum(value.size for value in tensors["parameters"].values()), len(step["targets"])
+        vectors = [step[name].shape for name in STEP_ARRAYS if name not in ("inputs", "targets")]
+        _hold(vectors == [(size,)] * 4, "step", f"vectors of {size} numbers", vectors)
+        fits = step["inputs"].shape == (rows, inputs.shape[1]) and step["targets"].shape == (rows,) and rows > 0
+        _hold(fits, "step.inputs", f"rows of {inputs.shape[1]} numbers", step["inputs"].shape)
+    return {"index": index, "inputs": inputs, "targets": targets, **tensors, "step": step}
 
 
 def _hold(fits: Any, name: str, expected: str, received: Any) -> None:
