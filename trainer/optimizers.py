@@ -19,8 +19,13 @@ from trainer.network.parameters import Array
 class OptimizerState:
     """What an optimizer remembers between two updates.
 
-    `n_updates` and `moments`, by name and of shape (n_parameters,), are all that a checkpoint needs; `scratch` is
-    working storage of that shape, of no meaning between updates: no update allocates.
+    Attributes
+    ----------
+    n_updates : int
+    moments : dict of str to ndarray of shape (n_parameters,)
+        With `n_updates`, all that a checkpoint needs.
+    scratch : ndarray of shape (n_parameters,)
+        Working storage, of no meaning between updates: no update allocates.
     """
 
     n_updates: int
@@ -34,13 +39,21 @@ class Optimizer(ABC):
     moment_names: tuple[str, ...] = ()
 
     def initial_state(self, n_parameters: int, dtype: DTypeLike = np.float64) -> OptimizerState:
-        """Return the state before the first update."""
+        """Return the state before the first update, of `n_parameters` numbers of `dtype` a moment."""
         moments = {name: np.zeros(n_parameters, dtype) for name in self.moment_names}
         return OptimizerState(0, moments, np.empty(n_parameters, dtype))
 
     @abstractmethod
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
-        """Move `vector` against `gradient`, both of shape (n_parameters,); the gradient is only read."""
+        """Move `vector` against `gradient`, in place.
+
+        Parameters
+        ----------
+        vector, gradient : ndarray of shape (n_parameters,)
+            The gradient is only read.
+        state : OptimizerState
+            Goes on to the next update.
+        """
 
 
 class SGD(Optimizer):
@@ -50,6 +63,11 @@ class SGD(Optimizer):
     ----------
     learning_rate : float > 0, default=0.01
     momentum : float in [0, 1), default=0.0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is no number, or out of its range.
 
     Notes
     -----
@@ -88,6 +106,11 @@ class Adam(Optimizer):
         Decay of the first and of the second moment.
     epsilon : float > 0, default=1e-8
         Keeps the step finite where the gradient was always zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is no number, or out of its range.
 
     Notes
     -----
@@ -133,7 +156,7 @@ class Adam(Optimizer):
         vector -= scratch
 
     def corrected(self, state: OptimizerState) -> tuple[float, float]:
-        """Count one more update, and give its ``epsilon / r`` and its ``rate``."""
+        """Return ``epsilon / r`` and ``rate`` of one more update, which is counted in `state`."""
         state.n_updates += 1
         t = state.n_updates
         r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
