@@ -126,7 +126,7 @@ class Snapshot:
         Raises
         ------
         ResumeError
-            If the settings or the rows are others, or the run was beyond the last epoch already.
+            If the settings or the rows are others, or fewer epochs are planned than this run had begun.
         """
         for name, value in _identity(state).items():
             expected = self.facts.run.get(name)

@@ -93,7 +93,7 @@ class WeightedBinaryCrossEntropy:
         return mean
 
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
-        """Return the mean loss at `targets` 0 or 1 and its gradient by real `logits`, all of shape (n_rows,).
+        """Return the mean loss and its gradient by real `logits`: of shape (n_rows,), as they and the `targets` are.
 
         Both in terms of ``u = z`` where the target is 0 and ``u = -z`` where it is 1: ``softplus(u)`` and ``±s(u)``.
         The textbook's ``s(z) - y`` cancels where the network is sure and right: at z = 40 it gives 0 for ``-4e-18``,

@@ -50,7 +50,7 @@ class Network:
     Raises
     ------
     TypeError
-        If a size is no integer, or a number is none.
+        If a size is no integer, or another setting no number.
     ValueError
         If an argument is out of its range.
     """
