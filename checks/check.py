@@ -25,7 +25,15 @@ Terms: TypeAlias = Mapping[str, tuple[Loss, Callable[[Any], Structure]]]
 
 
 class GradientCheckError(AssertionError):
-    """A gradient does not match its loss; ``report`` says where and why."""
+    """A gradient does not match its loss.
+
+    Parameters
+    ----------
+    report : GradientReport
+        Says where and why; also an attribute.
+    message : str, default=""
+        What the error says; the report in words by default.
+    """
 
     def __init__(self, report: GradientReport, message: str = "") -> None:
         super().__init__(message or str(report))

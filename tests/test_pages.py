@@ -1,6 +1,7 @@
 """The README and every page under docs keep their word: their code runs, and what they tell one to type exists."""
 
 import importlib.util
+import pkgutil
 import re
 import shlex
 import tomllib
@@ -71,6 +72,30 @@ def test_every_make_target_exists(page: Path) -> None:
 def test_every_module_to_be_run_exists(page: Path) -> None:
     named = [words[words.index("-m") + 1] for words in commands(page) if "-m" in words]
     assert [name for name in named if importlib.util.find_spec(name) is None] == []
+
+
+def exists(name: str) -> bool:
+    """Say whether a path or a dotted name leads anywhere; one that takes an extra may not be importable here."""
+    if "/" in name:
+        return (ROOT / name).exists() or (ROOT / f"{name}.py").exists()
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return any(part in OPTIONAL for part in name.split("."))
+    return True
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_every_file_and_name_of_a_package_exists(page: Path) -> None:
+    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    named = re.findall(r"\b(?:trainer|checks|datasets|experiments|tests|docs|examples)(?:[./][\w-]+)+", prose)
+    assert [name for name in named if not exists(name)] == []
+
+
+def test_a_file_or_name_that_is_not_there_does_not_exist() -> None:
+    there = ["trainer/loop", "trainer.Interruption", "trainer.Trainer.fit"]
+    nowhere = ["trainer/no_room", "trainer.no_name", "trainer.Trainer.sit"]
+    assert [name for name in there + nowhere if exists(name)] == there
 
 
 @every_page

@@ -16,7 +16,13 @@ BLOCKS = 16  # contiguous runs of rows that make a window; each is read in one g
 
 
 class Batch(NamedTuple):
-    """The rows of one iteration: inputs (n_rows, n_features) and targets (n_rows,), in the run's dtype."""
+    """The rows of one iteration, in the run's dtype.
+
+    Attributes
+    ----------
+    inputs, targets : ndarray of shape (n_rows, n_features) and (n_rows,)
+        The targets are 0 or 1.
+    """
 
     inputs: Array
     targets: Array

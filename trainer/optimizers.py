@@ -19,8 +19,13 @@ from trainer.network.parameters import Array
 class OptimizerState:
     """What an optimizer remembers between two updates.
 
-    `n_updates` and `moments`, by name and of shape (n_parameters,), are all that a checkpoint needs; `scratch` is
-    working storage of that shape, of no meaning between updates: no update allocates.
+    Attributes
+    ----------
+    n_updates : int
+    moments : dict of str to ndarray of shape (n_parameters,)
+        With `n_updates`, all that a checkpoint needs.
+    scratch : ndarray of shape (n_parameters,)
+        Working storage, of no meaning between updates: no update allocates.
     """
 
     n_updates: int
@@ -35,13 +40,21 @@ class Optimizer(ABC):
     max_norm: float | None = None
 
     def initial_state(self, n_parameters: int, dtype: DTypeLike = np.float64) -> OptimizerState:
-        """Return the state before the first update."""
+        """Return the state before the first update, of `n_parameters` numbers of `dtype` a moment."""
         moments = {name: np.zeros(n_parameters, dtype) for name in self.moment_names}
         return OptimizerState(0, moments, np.empty(n_parameters, dtype))
 
     @abstractmethod
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
-        """Move `vector` against `gradient`, both of shape (n_parameters,); the gradient is only read."""
+        """Move `vector` against `gradient`, in place.
+
+        Parameters
+        ----------
+        vector, gradient : ndarray of shape (n_parameters,)
+            The gradient is only read.
+        state : OptimizerState
+            Goes on to the next update.
+        """
 
     def clipped(self, gradient: Array, state: OptimizerState) -> Array:
         """Return `gradient`, or where it is longer than `max_norm`, it scaled down to that in ``state.scratch``.
@@ -78,6 +91,11 @@ class SGD(Optimizer):
     momentum : float in [0, 1), default=0.0
     max_norm : float > 0, optional
         A gradient whose Euclidean norm is above it is scaled down to it for the update; `TrainState.gradients` is not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is no number, or out of its range.
 
     Notes
     -----
@@ -120,6 +138,11 @@ class Adam(Optimizer):
         Keeps the step finite where the gradient was always zero.
     max_norm : float > 0, optional
         A gradient whose Euclidean norm is above it is scaled down to it for the update; `TrainState.gradients` is not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is no number, or out of its range.
 
     Notes
     -----
@@ -173,7 +196,7 @@ class Adam(Optimizer):
         vector -= scratch
 
     def corrected(self, state: OptimizerState) -> tuple[float, float]:
-        """Count one more update, and give its ``epsilon / r`` and its ``rate``."""
+        """Return ``epsilon / r`` and ``rate`` of one more update, which is counted in `state`."""
         state.n_updates += 1
         t = state.n_updates
         r = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))

@@ -46,6 +46,13 @@ class Trainer:
         Called in this order.
     history_path : path, optional
         Where `History` writes its rows as JSON lines.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If an argument is out of its range.
     """
 
     def __init__(
@@ -90,7 +97,13 @@ class Trainer:
 
     @property
     def state(self) -> TrainState:
-        """The last run, or the current one."""
+        """The last run, or the current one.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was fitted yet, here and in the properties below.
+        """
         if self._state is None:
             raise RuntimeError("Nothing was fitted yet. Expected a call of fit before. Received none.")
         return self._state
@@ -145,7 +158,7 @@ class Trainer:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If the rows, or the snapshot (`ResumeError`), are not what is expected; then nothing was trained or written.
         ExceptionGroup
             If `on_train_end` hooks fail; its cause is the exception that ended the run, if any. Any exception out of
@@ -197,7 +210,13 @@ class Trainer:
         return state.history
 
     def predict_proba(self, inputs: ArrayLike) -> Array:
-        """Return the probability of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
+        """Return the probability of class 1, shape (n_rows,), for `inputs` of shape (n_rows, n_features).
+
+        Raises
+        ------
+        ValueError
+            If the inputs are not finite numbers of that shape.
+        """
         rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
         probabilities = []
         for start in range(0, len(rows), PREDICTION_ROWS):

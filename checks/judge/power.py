@@ -27,18 +27,16 @@ def random_direction(rng: np.random.Generator, size: int) -> Array:
 
 
 def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
-    """Say how large an error can hide behind readings along random directions.
+    """Say how large an error can hide behind readings along random directions: its norm, with 99 % probability.
 
     ``slope_error`` is what was left between the two slopes, rounding bound included, in ``checks`` fresh directions
-    whose coordinates in the tensor have the standard deviation ``reach``. What comes back is the norm that an error of
-    the gradient stays below with 99 % probability.
-
-    An error ``e`` shows along ``d`` as ``e·d``. Its density is symmetric and falls from 0 outwards, since that of
-    ``d`` is log-concave; and at 0 it is at most ``sqrt(2) / (sqrt(12)·reach·||e||)``, because no section through the
-    centre of a unit cube is larger than sqrt(2). So it stays below ``slope_error`` in all of ``checks`` fresh
-    directions with probability at most ``(0.82 · slope_error / (reach·||e||))**checks``; set that to 1 %. (Ball, Cube
-    slicing in R^n, Proceedings of the AMS 97(3), 1986.)
+    whose coordinates in the tensor have the standard deviation ``reach``.
     """
+    # An error e shows along d as e·d. Its density is symmetric and falls from 0 outwards, since that of d is
+    # log-concave; and at 0 it is at most sqrt(2) / (sqrt(12)·reach·||e||), because no section through the centre of a
+    # unit cube is larger than sqrt(2). So it stays below slope_error in all fresh directions with probability at most
+    # (0.82 · slope_error / (reach·||e||))**checks; set that to 1 %. (Ball, Cube slicing in R^n, Proceedings of the
+    # AMS 97(3), 1986.)
     return slope_error / (reach * reading_below((1.0 - CONFIDENCE) ** (1.0 / checks)))
 
 

@@ -95,7 +95,7 @@ class GradientReport(Findings):
         return max(eps, error / (2.0 * norm)) if norm > 0.0 and math.isfinite(error) else math.nan
 
     def plot(self, **options: Any) -> Any:
-        """Draw every tensor as a heat map; see `checks.report.plot.plot`. Needs matplotlib, the extra ``report``."""
+        """Draw every tensor as a heat map, by `options` as in `checks.report.plot.plot`; needs the extra ``report``."""
         from checks.report.plot import plot
 
         return plot(self, **options)

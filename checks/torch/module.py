@@ -95,6 +95,11 @@ class GradientCheckHook:
     reports : dict of int to GradientReport
         By iteration.
 
+    Raises
+    ------
+    ValueError
+        If `every`, `rows` or `on_failure` is none of the above.
+
     Examples
     --------
     >>> check = GradientCheckHook(module, every=100)  # doctest: +SKIP

@@ -106,6 +106,8 @@ class Proof:
     ----------
     coverage, derivative, dropout : str
         The options of the checks; dropout is ``"none"`` where the network has none.
+    threshold : float
+        What the differences were held against.
     n_checks, first, last : int
         How many checks ran, and the iterations of the first and of the last.
     passed, failed : int
@@ -118,14 +120,26 @@ class Proof:
         The largest relative difference, when, and in which tensor.
     excluded : dict of str to (float, int)
         For each tensor the largest error that a check could not exclude, and how often the tensor passed.
+    terms : list of str
+        The terms of the loss that were checked apart.
     rows, positive_rows : RowSet
         The rows that some check exercised.
+    active_share : float or None
+        The largest share of the hidden units that one check found active.
+    precision : float or None
+        The largest relative difference between the gradient in the training precision and in float64.
+    kinks : int
+        Coordinates set aside because the loss has a kink there, over all checks.
     undecided, failures : list of (int, str, str)
         The first `MOST_KEPT`: iteration, tensor, and the cause or the mistake.
     undecided_counts : dict of str to int
         How often each tensor was left undecided, by ``"tensor: cause"``.
     n_failures : int
         How many there were in all.
+    notes : set of str
+        What the reader should know; about `MOST_KEPT`.
+    seconds : float
+        Time that all checks took.
     """
 
     coverage: Literal["full", "directions"] = "full"
@@ -156,7 +170,7 @@ class Proof:
     applied: AppliedProof = field(default_factory=AppliedProof, metadata={"may_lack": True})
 
     def add(self, iteration: int, report: Findings, exercised: Exercised) -> None:
-        """Add one check."""
+        """Add one check: the `report` of it, made at an `iteration`, and what its probe `exercised`."""
         self.first = self.first if self.n_checks else iteration
         self.last = iteration
         self.n_checks += 1
@@ -234,7 +248,7 @@ class Proof:
         Raises
         ------
         ValueError
-            If it is none.
+            If `state` is none.
         """
         proof: Self = from_plain(cls, state, "proof")
         return proof

@@ -145,7 +145,7 @@ class TrainState:
     def request_stop(self, reason: str) -> None:
         """End the run in good order, once every callback had its turn at the current hook.
 
-        Requested in `on_gradients_computed`, the update is not applied. The first reason is kept.
+        Requested in `on_gradients_computed`, the update is not applied. The first `reason` is kept.
         """
         if self.stop_reason is None:
             self.stop_reason = reason
@@ -154,8 +154,12 @@ class TrainState:
 class Callback:
     """Watches a training run; override any of the hooks.
 
-    Hooks are called in the order of the list of callbacks, one after the other. A class with a method ``on_…`` that
-    is no hook, and would never be called, is a TypeError.
+    Hooks are called in the order of the list of callbacks, one after the other.
+
+    Raises
+    ------
+    TypeError
+        When a class is defined with a method ``on_…`` that is no hook: it would never be called.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -199,4 +203,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where a `state_dict` left off; called when a run is resumed, after `on_train_begin`."""
+        """Take up where a `state_dict` left off; called when a run is resumed, after `on_train_begin`.
+
+        A KeyError, TypeError or ValueError over the `state` becomes a `ResumeError`.
+        """

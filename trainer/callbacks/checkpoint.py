@@ -20,16 +20,21 @@ class Checkpoint(Callback):
 
     Each is written beside, synced and moved into place, and carries a checksum: after a crash at any moment the last
     good one is there, and a damaged one is noticed. A disk that takes no more is logged, and the training goes on.
-    It belongs behind all callbacks that have a state, and refuses any other order before training.
 
     Parameters
     ----------
     folder : path
-        Made if it is missing. One that holds checkpoints of another run is refused before training.
+        Made if it is missing. It must hold no checkpoints of another run.
     every : int >= 1, default=1000
         Iterations between two checkpoints.
     keep : int >= 1, default=2
         How many stay.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range; out of `fit`, before training, if the folder holds checkpoints of another
+        run, or if a callback after this one in the list has a state: it belongs behind all of these.
     """
 
     def __init__(self, folder: Path | str, every: int = 1_000, *, keep: int = 2) -> None:
@@ -82,10 +87,23 @@ def checkpoints(folder: Path | str) -> list[Path]:
 
 
 def latest_checkpoint(folder: Path | str, history_path: Path | str | None = None) -> Snapshot | None:
-    """Read the last good checkpoint, or return None if there is none at all.
+    """Read the last good checkpoint; one that is damaged is refused, and logged, and the one before offered.
 
-    One that is damaged, or does not agree with the history at `history_path`, is refused and logged, and the one
-    before offered; if all of them are refused, that is an `ArchiveError`.
+    Parameters
+    ----------
+    folder : path
+    history_path : path, optional
+        The history of the run, where it has a file: a checkpoint with which it does not agree is refused, too.
+
+    Returns
+    -------
+    Snapshot or None
+        None if there is no checkpoint at all.
+
+    Raises
+    ------
+    ArchiveError
+        If all of them are refused.
     """
     found = checkpoints(folder)
     refusal: Exception | None = None

@@ -14,11 +14,17 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str, default="validation_loss"
-        Key of the epoch row, or else a ValueError; smaller is better. ``"epoch_loss"`` needs no validation rows.
+        Key of the epoch row; smaller is better. ``"epoch_loss"`` needs no validation rows.
     patience : int >= 1, default=3
         Epochs without improvement that end the run.
     min_delta : float >= 0, default=0.0
         How far below the best value counts as an improvement, in units of the monitored number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range; out of `fit`, before training, if there are no
+        validation rows to monitor, or, at the end of an epoch, if the row has no such key.
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 3, min_delta: float = 0.0) -> None:

@@ -25,10 +25,19 @@ class Interrupted(KeyboardInterrupt):
 class Interruption(Callback):
     """Ends a run on Ctrl-C, SIGTERM or SIGHUP: after the iteration at hand and, if there is one, a checkpoint.
 
-    Enter it as a context around everything that a signal may end, and put it last into the list of callbacks. It
-    raises `Interrupted`, a KeyboardInterrupt, out of `fit`; outside of a training, and on a second signal, it does so
-    at once. A signal that was ignored before, as SIGHUP is under ``nohup``, stays ignored, and off the main thread,
-    where Python takes no signals, nothing is changed.
+    Enter it as a context around everything that a signal may end, and put it last into the list of callbacks. Outside
+    of a training, and on a second signal, it raises at once. A signal that was ignored before, as SIGHUP is under
+    ``nohup``, stays ignored, and off the main thread, where Python takes no signals, nothing is changed.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint, optional
+        Where to save before the run ends.
+
+    Raises
+    ------
+    Interrupted
+        A KeyboardInterrupt, out of `fit`, or out of whatever a signal met within the context.
     """
 
     def __init__(self, checkpoint: Checkpoint | None = None) -> None:

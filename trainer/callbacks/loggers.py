@@ -27,7 +27,7 @@ class RowLogger(Callback):
         """Prepare to write."""
 
     def write(self, row: Row) -> None:
-        """Write one row; its ``"event"`` is ``"iteration"``, ``"epoch"`` or ``"end"``."""
+        """Write one `row`; its ``"event"`` is ``"iteration"``, ``"epoch"`` or ``"end"``."""
 
     def close(self) -> None:
         """Let go of what `open` has opened."""
@@ -75,6 +75,13 @@ class CSVLogger(RowLogger):
     columns : sequence of str, optional
         Keys of the rows, one column each; a row that lacks a key leaves the cell empty. Default: the losses, what a
         gradient check logs, and how the run ended.
+
+    Raises
+    ------
+    OSError
+        Out of `fit`, before training, if the file cannot be written.
+    ResumeError
+        Out of `fit`, if a run is resumed and the file is shorter than it was at the checkpoint.
     """
 
     def __init__(self, path: Path | str, columns: Sequence[str] = (*COLUMNS, *CHECK_COLUMNS, *END_COLUMNS)) -> None:
@@ -124,7 +131,15 @@ class CSVLogger(RowLogger):
 class TensorBoardLogger(RowLogger):
     """Writes every number of a row as a scalar for TensorBoard, under ``event/key``, by iteration.
 
-    `folder` is TensorBoard's ``--logdir``, or a folder in it. It needs tensorboardX, of the extra ``tensorboard``.
+    Parameters
+    ----------
+    folder : path
+        TensorBoard's ``--logdir``, or a folder in it.
+
+    Raises
+    ------
+    ImportError
+        If tensorboardX is missing, which comes with the extra ``tensorboard``.
     """
 
     def __init__(self, folder: Path | str) -> None:

@@ -42,9 +42,12 @@ class Facts:
 class Snapshot:
     """The state of a run at the end of one iteration: what `Trainer.fit` takes as ``resume``.
 
-    `arrays` holds the ``"parameters"`` and the optimizer's moments by name, each of shape (n_parameters,), and
-    `facts` counts, generators, history, states of the callbacks, settings and rows. What restores raises
-    `ResumeError` where the run, its rows, its callbacks or its history file are others.
+    Attributes
+    ----------
+    arrays : dict of str to ndarray of shape (n_parameters,)
+        ``"parameters"``, and the optimizer's moments by name.
+    facts : Facts
+        The counts, generators, history, states of the callbacks, and the settings and rows of the run.
     """
 
     arrays: dict[str, Array]
@@ -73,15 +76,18 @@ class Snapshot:
         return self.facts.iteration
 
     def write(self, path: Path | str) -> None:
-        """Write it, whole or not at all."""
+        """Write it to `path`, whole or not at all; an OSError says that it could not be written."""
         # Not through `to_plain`, which would go through every row of a history in memory.
         write_archive(path, KIND, VERSION, self.arrays, vars(self.facts) | {"place": vars(self.facts.place)})
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Read one.
+        """Read one from `path`.
 
-        What is damaged, something else, lacks a part, or carries the name of another iteration is an `ArchiveError`.
+        Raises
+        ------
+        ArchiveError
+            If the file is damaged, or something else, lacks a part, or carries the name of another iteration.
         """
         archive = read_archive(path, KIND, VERSION)
         try:
@@ -98,7 +104,13 @@ class Snapshot:
 
     @classmethod
     def given(cls, snapshot: Self | Path | str) -> Self:
-        """Give the snapshot itself, or read it where its path is given."""
+        """Give the `snapshot` itself, or read it where its path is given.
+
+        Raises
+        ------
+        TypeError
+            If it is neither; and what `read` raises.
+        """
         if isinstance(snapshot, cls):
             return snapshot
         if not isinstance(snapshot, Path | str):
@@ -109,7 +121,13 @@ class Snapshot:
         return cls.read(snapshot)
 
     def restore(self, state: TrainState) -> None:
-        """Bring a fresh run of the same settings and rows to where this one was, but for history and callbacks."""
+        """Bring a fresh run of the same settings and rows to where this one was, but for history and callbacks.
+
+        Raises
+        ------
+        ResumeError
+            If the settings or the rows are others, or fewer epochs are planned than this run had begun.
+        """
         for name, value in _identity(state).items():
             expected = self.facts.run.get(name)
             if expected != value:
@@ -136,14 +154,26 @@ class Snapshot:
             )
 
     def history(self, path: Path | str | None) -> History:
-        """Take up the history where it was; the file at `path` must begin with it."""
+        """Give the history where it was, to go on with; the file at `path` must begin with it.
+
+        Raises
+        ------
+        ResumeError
+            If it does not.
+        """
         try:
             return History.from_state(self.facts.history, path)
         except (KeyError, TypeError, ValueError) as error:
             raise ResumeError(f"The history cannot go on. Expected what was written. Received {error!r}.") from error
 
     def restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Give every callback that has one its state back, in the order of the list."""
+        """Give each of the `callbacks` that has one its state back, in the order of the list.
+
+        Raises
+        ------
+        ResumeError
+            If the callbacks are others, or one of them cannot go on from its state.
+        """
         having = [callback for callback in callbacks if callback.state_dict()]
         saved = self.facts.callbacks
         expected, received = [name for name, _ in saved], [type(callback).__name__ for callback in having]

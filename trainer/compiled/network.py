@@ -22,8 +22,25 @@ class CompiledNetwork(Network):
     `loss`. So a gradient check holds the compiled way back against the layers' way forward, written by another hand.
     The sweeps of a full check are compiled, too, and the check holds them against `loss` in one entry of every
     tensor. All results agree with the layers' to rounding. Where a layer or the criterion was replaced, the layers do
-    the work. The arguments are those of `Network`; ImportError if numba is missing. The first call on a machine
-    compiles, which takes some seconds for each precision; later processes load the result.
+    the work.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        As in `Network`.
+    **options
+        As in `Network`; the activation is ``"relu"``.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
+    TypeError, ValueError
+        As in `Network`, and if the activation is another one.
+
+    Notes
+    -----
+    The first call on a machine compiles, which takes some seconds for each precision; later processes load the result.
     """
 
     def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
@@ -114,7 +131,15 @@ class CompiledNetwork(Network):
 class CompiledAdam(Adam):
     """Adam in one compiled pass: the numbers of `Adam`, bit for bit, so that each resumes the other's runs.
 
-    Its arguments are those of `Adam`; ImportError if numba is missing.
+    Parameters
+    ----------
+    *arguments, **options : float
+        As in `Adam`.
+
+    Raises
+    ------
+    ImportError
+        If numba is missing.
     """
 
     def __init__(self, *arguments: float, **options: Any) -> None:

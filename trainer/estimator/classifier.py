@@ -36,7 +36,9 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     class_weight : dict of label to float, "balanced" or None, default=None
         Only the ratio counts: a row of the second class weighs ``weight[1] / weight[0]`` times one of the first.
     optimizer : {"adam", "sgd"} or Optimizer, default="adam"
-        By name with `learning_rate` (default 0.005); or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
+        By name with `learning_rate`; or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
+    learning_rate : float > 0, default=0.005
+        Of an optimizer that is given by name.
     batch_size, epochs, dtype
         As in `Trainer`; 256, 100, "float64" by default.
     validation_fraction : float in [0, 1), default=0.0
@@ -111,6 +113,18 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             Labels of two classes, of any kind.
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, at least 0.
+
+        Returns
+        -------
+        NetworkClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the rows or a setting are not what is expected above.
+        TrainingHalted
+            If a callback does not trust the gradients.
         """
         self.__dict__.pop("parameters_", None)
         rows, labels = validate_data(self, X, y, dtype=FLOATS)
@@ -132,6 +146,16 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             As in `fit`; rows of one class only will do.
         classes : array-like of shape (2,), optional
             All labels that will ever occur; needed in the first call.
+
+        Returns
+        -------
+        NetworkClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError, TrainingHalted
+            As in `fit`; also if the classes are missing or have changed, or `class_weight` is ``"balanced"``.
 
         Notes
         -----
@@ -162,19 +186,19 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Return the log-odds of the second class, shape (n_samples,)."""
+        """Return the log-odds of the second class, shape (n_samples,), for `X` of shape (n_samples, n_features)."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=FLOATS, reset=False).astype(self.parameters_.vector.dtype, copy=False)
         blocks = [rows[block] for block in gen_batches(len(rows), PREDICTION_ROWS)]
         return np.concatenate([self.network_.logits(self.parameters_, block) for block in blocks])
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Return the probabilities of both classes, shape (n_samples, 2)."""
+        """Return the probabilities of both classes, shape (n_samples, 2), for `X` as in `decision_function`."""
         logits = self.decision_function(X).astype(np.float64, copy=False)
         return np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the likelier label, shape (n_samples,)."""
+        """Return the likelier label, shape (n_samples,), for `X` as in `decision_function`."""
         positive = self.decision_function(X) > 0
         labels: Array = self.classes_[positive.astype(np.intp)]
         return labels

@@ -23,8 +23,12 @@ Backward = Callable[[Array, Arrays], Array | None]
 class Layer(ABC):
     """One step of a network.
 
-    `shapes` has name and shape of each parameter; it is empty for a layer without. `elementwise` says whether each
-    output depends only on the input at the same place: then a sweep may move many entries at once.
+    Attributes
+    ----------
+    shapes : mapping of str to tuple of int
+        Name and shape of each parameter; empty for a layer without parameters.
+    elementwise : bool
+        Whether each output depends only on the input at the same place: then a sweep may move many entries at once.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -34,10 +38,21 @@ class Layer(ABC):
     def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.
 
-        Inputs of shape (..., n_rows, n_units) are never modified. `rng` is the source of random masks; None means
-        evaluation, and then nothing is drawn. ``backward(output_gradient, gradients)`` writes each parameter's
-        gradient into ``gradients[name]`` and returns the input gradient, or None if nobody needs it. It may overwrite
-        `output_gradient`.
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+        inputs : ndarray of shape (..., n_rows, n_units)
+            Never modified.
+        rng : numpy.random.Generator or None
+            Source of random masks; None means evaluation, and then nothing is drawn.
+
+        Returns
+        -------
+        outputs : ndarray of shape (..., n_rows, n_outputs)
+        backward : function
+            ``backward(output_gradient, gradients)`` writes the gradient of each parameter into ``gradients[name]`` and
+            returns the input gradient, or None if nobody needs it. It may overwrite `output_gradient`. Both gradients
+            have the shape of the array they belong to.
         """
 
 
@@ -127,11 +142,23 @@ class Tanh(Layer):
 
 
 class Dropout(Layer):
-    """Sets a random share, `rate` in [0, 1), of the entries to zero in training, and does nothing in evaluation.
+    """Sets a random share of the entries to zero in training, and does nothing in evaluation.
 
-    Inverted dropout (Srivastava et al., Dropout, JMLR 15, 2014, section 10): ``y = x * m`` with ``m = 0`` with
-    probability `rate` and ``1 / (1 - rate)`` otherwise, so that ``E[y] = x`` and evaluation needs no factor. The mask
-    is a constant of the pass: ``dy/dx = m``. It has the shape of the last two axes and is shared by the leading ones.
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Share of the entries that are dropped.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `rate` is no number, or outside [0, 1).
+
+    Notes
+    -----
+    Inverted dropout: ``y = x * m`` with ``m = 0`` with probability `rate` and ``1 / (1 - rate)`` otherwise, so that
+    ``E[y] = x`` and evaluation needs no factor. The mask is a constant of the pass: ``dy/dx = m``. It has the shape of
+    the last two axes and is shared by the leading ones. (Srivastava et al., Dropout, JMLR 15, 2014, section 10.)
     Draws are float32 and held against the rate as such in every precision: a pass can be replayed in another one.
     """
 

@@ -46,6 +46,13 @@ class Network:
     weights : tuple of str
         The names that `penalty` applies to.
     n_parameters : int
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer, or another setting no number.
+    ValueError
+        If an argument is out of its range.
     """
 
     def __init__(
@@ -96,10 +103,17 @@ class Network:
     def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Draws the weights; both precisions start from the same float64 draws.
+        dtype : dtype, default=float64
+
+        Notes
+        -----
         The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment (He et al., Delving Deep into
         Rectifiers, ICCV 2015, eq. 10), and ``2 / (n_in + n_out)`` for tanh (Glorot and Bengio, Understanding the
-        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12). Both precisions start from the
-        same float64 draws.
+        difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12).
         """
         parameters = Parameters(self.shapes, dtype=dtype)
         for name in self.weights:
@@ -109,18 +123,21 @@ class Network:
         return parameters
 
     def logits(self, parameters: Arrays, inputs: Array, rng: Rng = None) -> Array:
-        """Return the log-odds of class 1, shape (n_rows,), for inputs of shape (n_rows, n_features)."""
+        """Return the log-odds of class 1, shape (n_rows,), for `parameters`, `inputs` and `rng` as in `loss`."""
         outputs = inputs
         for layer in self.layers:
             outputs, _ = layer.forward(parameters, outputs, rng)
         return outputs[..., 0]
 
     def predict_proba(self, parameters: Arrays, inputs: Array) -> Array:
-        """Return the probability of class 1, shape (n_rows,), without dropout."""
+        """Return the probability of class 1, (n_rows,), without dropout; `parameters` and `inputs` as in `loss`."""
         return sigmoid(self.logits(parameters, inputs))
 
     def hidden_activations(self, parameters: Arrays, inputs: Array) -> list[Array]:
-        """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units)."""
+        """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units).
+
+        `parameters` and `inputs` are those of `loss`.
+        """
         activations = []
         outputs = inputs
         for layer in self.layers:
@@ -130,14 +147,21 @@ class Network:
         return activations[1:]
 
     def criterion_targets(self, inputs: Array, targets: Array) -> Array:
-        """Return what the criterion holds the logits against: the targets; a subclass may add to them."""
+        """Return what the criterion holds the logits against: the `targets`; a subclass may use the `inputs`."""
         return targets
 
     def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None) -> float | complex:
-        """Return the mean loss over the rows plus the penalty; it is complex where the parameters are.
+        """Return the mean loss over the rows plus the penalty.
 
-        Inputs are of shape (n_rows, n_features), targets of shape (n_rows,): 0 or 1. `rng` draws the dropout masks;
-        None is evaluation: no dropout, nothing drawn.
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            Real, or complex for a complex-step derivative; then the loss is complex.
+        inputs : ndarray of shape (n_rows, n_features)
+        targets : ndarray of shape (n_rows,)
+            0 or 1.
+        rng : numpy.random.Generator, optional
+            Draws the dropout masks. None is evaluation: no dropout, nothing drawn.
         """
         data_loss = self.criterion.value(self.logits(parameters, inputs, rng), self.criterion_targets(inputs, targets))
         return data_loss + self.penalty.value(parameters, self.weights)
@@ -145,10 +169,19 @@ class Network:
     def loss_and_gradients(
         self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None, out: Parameters | None = None
     ) -> tuple[float, Parameters]:
-        """Return `loss` and its gradient with respect to every (real) parameter, by back-propagation.
+        """Return `loss` and its gradient with respect to every parameter, by back-propagation.
 
-        Each gradient has the shape of its parameter; what no layer writes is zero. `out` is storage for them,
-        overwritten and returned: saves an allocation per step.
+        Parameters
+        ----------
+        parameters, inputs, targets, rng
+            As in `loss`; real.
+        out : Parameters, optional
+            Storage for the gradients, overwritten and returned: saves an allocation per step.
+
+        Returns
+        -------
+        float, Parameters
+            Each gradient has the shape of its parameter; what no layer writes is zero.
         """
         gradients = Parameters(self.shapes, dtype=parameters[self.weights[0]].dtype) if out is None else out
         gradients.vector.fill(0)
@@ -173,8 +206,23 @@ class Network:
     ) -> Array:
         """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
 
-        How, without a forward pass an entry, is told in `trainer.network.sweep`. Every evaluation sees the masks that
-        `loss` would draw from `rng` now; it is not advanced. A `name` that is no parameter is a ValueError.
+        How, without a forward pass an entry, is told in `trainer.network.sweep`.
+
+        Parameters
+        ----------
+        parameters, inputs, targets
+            As in `loss`.
+        name : str
+            Whose entries to move, one at a time.
+        step : float, complex, or ndarray of the shape of ``parameters[name]``
+            Added to the entry.
+        rng : numpy.random.Generator, optional
+            Every evaluation sees the masks that `loss` would draw from it now; it is not advanced.
+
+        Raises
+        ------
+        ValueError
+            If `name` is no parameter of this network.
         """
         return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
 

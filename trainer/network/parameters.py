@@ -23,7 +23,14 @@ class Parameters(Arrays):
     shapes : mapping of str to tuple of int
         Name and shape of every array, in the order in which they lie in the vector.
     vector : ndarray of shape (n_parameters,), optional
-        Contiguous storage to view, not copied; zeros of `dtype` by default.
+        Storage to view; not copied. Zeros of `dtype` by default.
+    dtype : dtype, default=float64
+        Of the storage when `vector` is not given.
+
+    Raises
+    ------
+    ValueError
+        If `vector` is not one-dimensional, contiguous and as long as the shapes ask for.
     """
 
     def __init__(

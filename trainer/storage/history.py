@@ -50,6 +50,11 @@ class History:
     path : Path or None
     torn : int
         Bytes of a last line that a crash had cut short, and that `read` has skipped.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -67,9 +72,14 @@ class History:
         return list(self)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Keep one row, and have it in the file before returning.
+        """Keep one `row`, and have it in the file before returning.
 
-        On an OSError, as of a full disk, the file ends with the row before; a closed history is a ValueError.
+        Raises
+        ------
+        OSError
+            If the file takes no more; then it ends with the row before.
+        ValueError
+            If the history was closed.
         """
         if self.path is None:
             self._rows.append(plain(row))
@@ -85,11 +95,17 @@ class History:
         return [plain(row) for row in islice(reversed(self._last), n)][::-1]
 
     def column(self, name: str) -> list[Any]:
-        """Return the values of one key, over the rows that have it."""
+        """Return the values of the key `name`, over the rows that have it."""
         return [row[name] for row in self if name in row]
 
     def to_dataframe(self) -> Any:
-        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there."""
+        """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
         try:
             import pandas
         except ImportError as error:
@@ -119,9 +135,12 @@ class History:
 
     @staticmethod
     def verify(state: Mapping[str, Any], path: Path | str | None) -> list[Row] | FileState:
-        """Hold a file against a `state_dict`; nothing is changed.
+        """Hold the file at `path` against the `state` that `state_dict` gave; nothing is changed.
 
-        ValueError if it no longer begins with the rows that it held then, or if there is none to go on with.
+        Raises
+        ------
+        ValueError
+            If the file no longer begins with the rows that it held then, or if there is none to go on with.
         """
         if isinstance(state, Mapping) and "rows" in state:
             rows: list[Row] = from_plain(list[Row], state["rows"], "history.rows")
@@ -142,7 +161,7 @@ class History:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
-        """Take up where a `state_dict` left off, once `verify` agrees; what was written to the file after it goes."""
+        """Take up the `state` that `state_dict` gave, once `verify` agrees; the file at `path` is cut back to it."""
         kept = cls.verify(state, path)
         if isinstance(kept, list):
             history = cls(path)
@@ -159,10 +178,14 @@ class History:
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Return the rows of a file written by a History; it is not opened for writing.
+        """Return the rows of the file at `path`, written by a History; it is not opened for writing.
 
-        A last line that was cut short by a crash is skipped, logged, and counted in `torn`; any other that is no row
-        is a ValueError.
+        A last line that was cut short by a crash is skipped, logged, and counted in `torn`.
+
+        Raises
+        ------
+        ValueError
+            If any other line is no row.
         """
         history = cls()
         for number, line in enumerate(lines := Path(path).read_bytes().splitlines(keepends=True), start=1):
