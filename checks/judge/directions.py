@@ -133,9 +133,11 @@ class DirectionCheck:
         if self.use_complex:
             largest = max(self.norms.values()) or 1.0
             return {name: 1.0 / (norm or largest) for name, norm in self.norms.items()}
-        point, root = self.objective.point, np.sqrt(self.objective.layout.size)
+        point, root = self.objective.point, math.sqrt(self.objective.layout.size)
+        sizes = {name: max(1, place.stop - place.start) for name, place in self.slices.items()}
         return {
-            name: float(max(1.0, np.sqrt(np.mean(point[place] ** 2))) / root) for name, place in self.slices.items()
+            name: max(1.0, math.sqrt(point[place] @ point[place] / sizes[name])) / root
+            for name, place in self.slices.items()
         }
 
     def _draw(self, names: Iterable[str]) -> Array:

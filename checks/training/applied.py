@@ -8,7 +8,7 @@ at the very parameters.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,10 @@ CERTAIN = 4.0
 #: Questions for which what rounding does is taken to stay as it was measured.
 LASTS = 20
 
+FLOAT64 = np.dtype(np.float64)
+#: Verdict, cause, where, what to say, and of each tensor the relative difference and the error that is excluded.
+Answer: TypeAlias = tuple[Verdict, Cause, str, str, dict[str, float], dict[str, float]]
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -54,11 +58,12 @@ class Step:
 class AppliedCheck:
     """Asks of steps of one run whether the gradient that is about to be applied is right."""
 
-    def __init__(self, layout: Layout, options: Options) -> None:
-        self.layout = layout
+    def __init__(self, parameters: Any, options: Options) -> None:
+        self.layout = Layout(parameters)
         self.options = options
+        self._lent = parameters.astype if hasattr(parameters, "astype") else None
         self._masks = np.random.default_rng(0)  # only ever put into the state of another
-        self._rounding = np.zeros(len(layout.slices))  # what it does to each tensor's gradient, as last measured
+        self._rounding = np.zeros(len(self.layout.slices))  # what it does to each tensor's gradient, as last measured
         self._lasts = 0
 
     def ask(
@@ -67,42 +72,59 @@ class AppliedCheck:
         """Give what was found out, and the report of the batch's loss along a fresh direction on which it rests."""
         started = time.perf_counter()
         is_exact = step.applied.dtype == np.float64
-        twin = self._backprop(step, np.dtype(np.float64))
-        rows = self._rows(step, np.dtype(np.float64))
+        twin = self._backprop(step, FLOAT64)
+        rows = _rows(step, FLOAT64)
         objective = Objective(
             lambda parameters: step.network.loss(parameters, *rows, self._replayed(step)),
             self.layout,
             step.begin.astype(np.float64),
-            step.applied.copy() if is_exact else twin,
+            step.applied if is_exact else twin,
             complex_confirmed=complex_confirmed,
         )
         # The complex step reads a float64 gradient to its last digits; a float32 one has none that would need it.
         derivative = "complex" if is_exact else "central"
         options = Options("directions", derivative, self.options.threshold, self.options.step)
         report = compare(objective, options, started, rng=rng)
-        found = self._changed(step) or self._judged(step, twin, report, is_exact=is_exact)
-        return replace(found, evaluations=report.evaluations, seconds=time.perf_counter() - started), report
+        verdict, cause, tensor, sentence, differences, excluded = self._changed(step) or self._judged(
+            step, twin, report, is_exact=is_exact
+        )
+        found = Applied(
+            verdict,
+            cause,
+            largest(differences.values()),
+            tensor,
+            step.applied.dtype.name,
+            len(step.targets),
+            excluded,
+            sentence,
+            report.evaluations,
+            time.perf_counter() - started,
+        )
+        return found, report
 
-    def _changed(self, step: Step) -> Applied | None:
+    def _changed(self, step: Step) -> Answer | None:
         """Say what needs no measuring: that something was written to which nothing may write to."""
-        if not np.array_equal(step.begin, step.now, equal_nan=True):
+        if not _same_bits(step.begin, step.now):
             where, before, after = worst(self.layout, step.begin, step.now)
             sentence = (
                 f"{where} was {before:.9g} before backprop and is {after:.9g}. Between the two nothing may write to "
                 "the parameters: look for a forward, a backward or a callback that works in place."
             )
-            return _fail(step, Cause.MOVED, where, step.begin, step.now, sentence)
-        if not np.array_equal(step.returned, step.applied, equal_nan=True):
+            return wrong(Cause.MOVED, where, step.begin, step.now, sentence)
+        if not _same_bits(step.returned, step.applied):
             where, before, after = worst(self.layout, step.returned, step.applied)
             sentence = f"{where} is {after:.9g}, and backprop gave {before:.9g}."
             if step.between:
                 sentence += f" Look at the callbacks before the check: {', '.join(step.between)}."
-            return _fail(step, Cause.CHANGED, where, step.returned, step.applied, sentence)
+            return wrong(Cause.CHANGED, where, step.returned, step.applied, sentence)
         return None
 
-    def _judged(self, step: Step, twin: Array, report: GradientReport, *, is_exact: bool) -> Applied:
+    def _judged(self, step: Step, twin: Array, report: GradientReport, *, is_exact: bool) -> Answer:
         """Judge what backprop gave by the same step again, and by the slope of the batch's loss."""
-        differs = not self._is_near(twin, step.applied, REORDERED if is_exact else EASY)
+        same = is_exact and _same_bits(twin, step.applied)
+        apart, norms = (np.zeros(1), np.zeros(1)) if same else (self._apart(step.applied, twin), self._norms(twin))
+        unit = np.finfo(step.applied.dtype).eps
+        differs = not same and not bool(np.all(apart <= (REORDERED if is_exact else EASY) * unit * norms))  # NaN does
         other = self._repeated(step, twin, is_exact=is_exact) if differs else None
         if other is not None:
             where, now, then = worst(self.layout, other, step.applied)
@@ -111,50 +133,50 @@ class AppliedCheck:
                 f"was {then:.9g} and is {now:.9g}. Look for what backprop keeps from call to call, such as a sum that "
                 "goes on in the storage it is lent."
             )
-            return _fail(step, Cause.NOT_REPEATABLE, where, other, step.applied, sentence)
+            return wrong(Cause.NOT_REPEATABLE, where, other, step.applied, sentence)
         if report.verdict is Verdict.FAIL:
             first = report.culprits[0]
             told = first.mistake.sentence if first.mistake is not None else f"{first.evidence}."
             sentence = f"{first.label} is {first.gradient:.9g}, should be {first.numerical:.9g}. {told}"
-            found = _found(step, Verdict.FAIL, Cause.WRONG_ON_BATCH, first.label, sentence)
-            return replace(found, difference=first.difference)
-        if differs and not self._is_explained(step, twin):
+            return Verdict.FAIL, Cause.WRONG_ON_BATCH, first.label, sentence, {first.name: first.difference}, {}
+        if differs and not self._is_explained(step, apart, EASY * unit * norms):
             where, right, coarse = worst(self.layout, twin, step.applied)
             sentence = (
                 f"{where} is {coarse:.9g} in {step.applied.dtype} and {right:.9g} in float64, which is not rounding. "
                 "Look for what backprop does otherwise in this precision."
             )
-            return _fail(step, Cause.LOST, where, twin, step.applied, sentence)
+            return wrong(Cause.LOST, where, twin, step.applied, sentence)
         differences, excluded = report.differences(), report.excluded_errors()
         if not is_exact:
-            columns = zip(self.layout.slices, self._apart(step.applied, twin), self._norms(twin), strict=True)
-            for name, apart, norm in columns:
+            for name, error, norm in zip(self.layout.slices, apart, norms, strict=True):
                 if norm > 0.0:
-                    differences[name] = float(apart / (2.0 * norm))
-                    excluded[name] = excluded.get(name, 0.0) + float(apart / norm)
+                    differences[name] = float(error / (2.0 * norm))
+                    excluded[name] = excluded.get(name, 0.0) + float(error / norm)
         for tensor in report.tensors.values() if report.verdict is Verdict.UNDECIDED else ():
             if tensor.verdict is Verdict.UNDECIDED and tensor.cause is not Cause.NOT_EXERCISED:
-                found = _found(step, Verdict.UNDECIDED, tensor.cause, tensor.name, f"{tensor.evidence}.")
-                return replace(found, difference=largest(differences.values()), excluded=excluded)
+                return Verdict.UNDECIDED, tensor.cause, tensor.name, f"{tensor.evidence}.", differences, excluded
         where = max(differences, key=differences.__getitem__, default="")
-        found = _found(step, Verdict.PASS, Cause.AGREES, where, "")
-        return replace(found, difference=largest(differences.values()), excluded=excluded)
+        return Verdict.PASS, Cause.AGREES, where, "", differences, excluded
 
     def _repeated(self, step: Step, twin: Array, *, is_exact: bool) -> Array | None:
         """Make the step again in its own precision; give a gradient that is another one, if there is any."""
         if is_exact:
             return twin
-        tries = (self._backprop(step, step.begin.dtype) for _ in range(AGAIN))
-        return next((again for again in tries if not self._is_near(again, step.applied, EASY)), None)
+        unit = EASY * np.finfo(step.applied.dtype).eps
+        for _ in range(AGAIN):
+            again = self._backprop(step, step.begin.dtype)
+            if _same_bits(again, step.applied):
+                continue
+            if not np.all(self._apart(again, step.applied) <= unit * self._norms(again)):  # NaN is another one
+                return again
+        return None
 
-    def _is_explained(self, step: Step, twin: Array) -> bool:
+    def _is_explained(self, step: Step, apart: Array, easy: Array) -> bool:
         """Say whether rounding may have made the difference to float64; nudging the parameters shows what it does."""
-        eps, apart = np.finfo(step.applied.dtype).eps, self._apart(step.applied, twin)
-        easy = EASY * eps * self._norms(twin)
         self._lasts -= 1
         if self._lasts > 0 and np.all(apart <= CERTAIN * self._rounding + easy):
             return True
-        rng = np.random.default_rng(0)
+        rng, eps = np.random.default_rng(0), np.finfo(step.applied.dtype).eps
         self._rounding, self._lasts = np.zeros(len(apart)), LASTS
         for _ in range(AGAIN):
             places = rng.integers(-LAST_PLACES, LAST_PLACES + 1, size=step.begin.size)
@@ -165,17 +187,20 @@ class AppliedCheck:
 
     def _backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
         """Make the forward and the backward pass of a step again."""
-        point = (step.begin if at is None else at).astype(dtype)
-        claimed = step.network.loss_and_gradients(
-            self.layout.unflatten(point), *self._rows(step, dtype), self._replayed(step)
-        )[1]
+        point = step.begin if at is None else at
+        if self._lent is None:
+            parameters = self.layout.unflatten(point.astype(dtype))
+        else:  # as the training's own, from which compiled code reads the vector
+            parameters = self._lent(dtype)
+            parameters.vector[...] = point
+        claimed = step.network.loss_and_gradients(parameters, *_rows(step, dtype), self._replayed(step))[1]
+        if type(claimed) is type(parameters) and self._lent is not None:
+            vector: Array = claimed.vector
+            return vector
         gradient: Array = np.empty(point.size, dtype)
         for name, place in self.layout.slices.items():
             gradient[place] = np.ravel(claimed[name])
         return gradient
-
-    def _rows(self, step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-        return step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
 
     def _replayed(self, step: Step) -> np.random.Generator | None:
         """Give a generator that draws the masks of the step."""
@@ -184,19 +209,26 @@ class AppliedCheck:
         self._masks.bit_generator.state = step.masks
         return self._masks
 
-    def _is_near(self, one: Array, other: Array, eps: float) -> bool:
-        """Say whether two gradients are the same, or lie within so many eps of each tensor's norm."""
-        if np.array_equal(one, other, equal_nan=True):
-            return True
-        unit = eps * np.finfo(other.dtype).eps
-        return bool(np.all(self._apart(one, other) <= unit * self._norms(one)))  # NaN is not
-
     def _apart(self, one: Array, other: Array) -> Array:
         return self._norms(np.subtract(one, other, dtype=np.float64))
 
     def _norms(self, vector: Array) -> Array:
         """Give the Euclidean norm of every tensor of a vector."""
-        return np.array([np.linalg.norm(vector[place]) for place in self.layout.slices.values()], dtype=np.float64)
+        parts = (vector[place] for place in self.layout.slices.values())
+        return np.sqrt([np.vdot(part, part) for part in parts], dtype=np.float64)
+
+
+def _rows(step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    return step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
+
+
+def _same_bits(one: Array, other: Array) -> bool:
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+
+
+def wrong(cause: Cause, tensor: str, right: Array, found: Array, sentence: str) -> Answer:
+    """Give the answer that a gradient, or what it hangs on, is not what it should be."""
+    return Verdict.FAIL, cause, tensor, sentence, {tensor: relative_difference(right, found)}, {}
 
 
 def worst(layout: Layout, one: Array, other: Array) -> tuple[str, float, float]:
@@ -208,16 +240,6 @@ def worst(layout: Layout, one: Array, other: Array) -> tuple[str, float, float]:
     name = next(name for name, place in layout.slices.items() if position < place.stop)
     label = layout.label(name, position - layout.slices[name].start)
     return label, float(one[position]), float(other[position])
-
-
-def _found(step: Step, verdict: Verdict, cause: Cause, tensor: str, sentence: str) -> Applied:
-    rows = len(step.targets)
-    return Applied(verdict, cause, 0.0, tensor, step.applied.dtype.name, rows, sentence=sentence)
-
-
-def _fail(step: Step, cause: Cause, tensor: str, right: Array, wrong: Array, sentence: str) -> Applied:
-    found = _found(step, Verdict.FAIL, cause, tensor, sentence)
-    return replace(found, difference=relative_difference(right, wrong))
 
 
 class Watch:
@@ -250,7 +272,7 @@ class Watch:
     def changed(self, state: TrainState) -> tuple[Step, Applied] | None:
         """Give the step if its gradient was changed after it was checked; to be called after the update."""
         step, self._step = self._step, None
-        if step is None or np.array_equal(step.applied, state.gradients.vector, equal_nan=True):
+        if step is None or _same_bits(step.applied, state.gradients.vector):
             return None
         after = self._others(state, before=False)
         step = replace(step, returned=step.applied, applied=state.gradients.vector.copy(), between=after)
@@ -258,7 +280,9 @@ class Watch:
         sentence = f"{label} is {now:.9g}, and was {checked:.9g} when it was checked: the update has had it already."
         if after:
             sentence += f" Look at the callbacks after the check: {', '.join(after)}."
-        return step, _fail(step, Cause.CHANGED, label, step.returned, step.applied, sentence)
+        difference = relative_difference(step.returned, step.applied)
+        dtype, rows = step.applied.dtype.name, len(step.targets)
+        return step, Applied(Verdict.FAIL, Cause.CHANGED, difference, label, dtype, rows, sentence=sentence)
 
     def _after_backprop(self, state: TrainState) -> None:
         self._returned = state.gradients.vector.copy()

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from checks.check import GradientCheckError
-from checks.measure.layout import Layout
 from checks.options import STEP, THRESHOLD, Options
 from checks.report.findings import Applied
 from checks.report.report import GradientReport
@@ -191,7 +190,7 @@ class GradientCheck(Callback):
         self._run = _Run(
             sampler,
             Storage(state.parameters, keeps_gradient=self.options.coverage == "full"),
-            AppliedCheck(Layout(state.parameters), self.options),
+            AppliedCheck(state.parameters, self.options),
             Watch(state, self),
         )
         self.report = self.violation = None

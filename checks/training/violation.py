@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from checks.judge.full import measure
-from checks.measure.layout import Array, Layout
+from checks.measure.layout import Array
 from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
@@ -110,10 +110,10 @@ class Violation:
         report = probe.check(options, rng, terms=terms, complex_confirmed=complex_confirmed)
         if not self.step:
             return report
-        layout, dtype = Layout(self.parameters), np.dtype(self.dtype)
+        dtype = np.dtype(self.dtype)
         arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
         step = Step(network, **arrays, masks=self.masks)
-        applied, _ = AppliedCheck(layout, options).ask(step, np.random.default_rng(0))
+        applied, _ = AppliedCheck(self.parameters, options).ask(step, np.random.default_rng(0))
         return replace(report, applied=applied)
 
 
