@@ -5,17 +5,20 @@ that the optimizer will get is asked about, on the very batch, with the very mas
 at the very parameters.
 """
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from checks.check import compare
+from checks.judge.power import excluded_error, random_direction
 from checks.measure.difference import largest, relative_difference
 from checks.measure.layout import Array, Layout
-from checks.measure.objective import Objective
+from checks.measure.objective import EPS, ROUNDING, Objective
+from checks.measure.slopes import IMAGINARY_STEP
 from checks.options import Options
 from checks.report.findings import Applied
 from checks.report.report import GradientReport
@@ -34,6 +37,19 @@ LAST_PLACES = 4
 CERTAIN = 4.0
 #: Questions for which what rounding does is taken to stay as it was measured.
 LASTS = 20
+
+#: How far a gradient's claim may lie from the slope along one direction, as a share of each tensor's part in it: by the
+#: complex step, which rounds like the loss, and by a central difference. What lies further is looked into.
+EXACT = 1e-12
+CENTRAL = 3e-8
+#: Typical move of a coordinate of the tensor that goes furthest: long enough for CENTRAL, and short of most kinks.
+SHORT = 3e-7
+#: A central difference that rounds more than this tells too little.
+BLURRED = 1e-6
+#: A tensor with a smaller share of the largest tensor's gradient than this has less say than the others.
+LEAST = 0.03
+#: Directions along which a step is looked into before it passes: one of them may be unlucky.
+LOOKS = 3
 
 FLOAT64 = np.dtype(np.float64)
 #: Verdict, cause, where, what to say, and of each tensor the relative difference and the error that is excluded.
@@ -65,30 +81,18 @@ class AppliedCheck:
         self._masks = np.random.default_rng(0)  # only ever put into the state of another
         self._rounding = np.zeros(len(self.layout.slices))  # what it does to each tensor's gradient, as last measured
         self._lasts = 0
+        self._sizes = [place.stop - place.start for place in self.layout.slices.values()]
+        self._evaluations = 0
+        self._exact_rows: tuple[Step | None, Any] = None, None  # in float64, of the step at hand
+        #: Whether the loss may be read by the complex step; None until that was tried.
+        self.complex_trust: bool | None = None
 
-    def ask(
-        self, step: Step, rng: np.random.Generator, *, complex_confirmed: bool = False
-    ) -> tuple[Applied, GradientReport]:
-        """Give what was found out, and the report of the batch's loss along a fresh direction on which it rests."""
-        started = time.perf_counter()
-        is_exact = step.applied.dtype == np.float64
-        twin = self._backprop(step, FLOAT64)
-        rows = _rows(step, FLOAT64)
-        objective = Objective(
-            lambda parameters: step.network.loss(parameters, *rows, self._replayed(step)),
-            self.layout,
-            step.begin.astype(np.float64),
-            step.applied if is_exact else twin,
-            complex_confirmed=complex_confirmed,
-        )
-        # The complex step reads a float64 gradient to its last digits; a float32 one has none that would need it.
-        derivative = "complex" if is_exact else "central"
-        options = Options("directions", derivative, self.options.threshold, self.options.step)
-        report = compare(objective, options, started, rng=rng)
-        verdict, cause, tensor, sentence, differences, excluded = self._changed(step) or self._judged(
-            step, twin, report, is_exact=is_exact
-        )
-        found = Applied(
+    def ask(self, step: Step, rng: np.random.Generator) -> Applied:
+        """Say whether the gradient of a step is that of its batch's loss."""
+        started, self._evaluations = time.perf_counter(), 0
+        changed = self._changed(step)
+        verdict, cause, tensor, sentence, differences, excluded = changed or self._judged(step, rng)
+        return Applied(
             verdict,
             cause,
             largest(differences.values()),
@@ -97,10 +101,9 @@ class AppliedCheck:
             len(step.targets),
             excluded,
             sentence,
-            report.evaluations,
+            self._evaluations,
             time.perf_counter() - started,
         )
-        return found, report
 
     def _changed(self, step: Step) -> Answer | None:
         """Say what needs no measuring: that something was written to which nothing may write to."""
@@ -119,12 +122,15 @@ class AppliedCheck:
             return wrong(Cause.CHANGED, where, step.returned, step.applied, sentence)
         return None
 
-    def _judged(self, step: Step, twin: Array, report: GradientReport, *, is_exact: bool) -> Answer:
+    def _judged(self, step: Step, rng: np.random.Generator) -> Answer:
         """Judge what backprop gave by the same step again, and by the slope of the batch's loss."""
-        same = is_exact and _same_bits(twin, step.applied)
-        apart, norms = (np.zeros(1), np.zeros(1)) if same else (self._apart(step.applied, twin), self._norms(twin))
-        unit = np.finfo(step.applied.dtype).eps
-        differs = not same and not bool(np.all(apart <= (REORDERED if is_exact else EASY) * unit * norms))  # NaN does
+        is_exact, unit = step.applied.dtype == FLOAT64, np.finfo(step.applied.dtype).eps
+        twin = self._backprop(step, FLOAT64)
+        norms, apart = self._norms(twin), np.zeros(len(self.layout.slices))
+        differs = False
+        if not (is_exact and _same_bits(twin, step.applied)):
+            apart = self._apart(step.applied, twin)
+            differs = not np.all(apart <= (REORDERED if is_exact else EASY) * unit * norms)  # NaN does
         other = self._repeated(step, twin, is_exact=is_exact) if differs else None
         if other is not None:
             where, now, then = worst(self.layout, other, step.applied)
@@ -134,7 +140,10 @@ class AppliedCheck:
                 "goes on in the storage it is lent."
             )
             return wrong(Cause.NOT_REPEATABLE, where, other, step.applied, sentence)
-        if report.verdict is Verdict.FAIL:
+        claimed = step.applied if is_exact else twin
+        seen = self._seen_right(step, claimed, norms, rng, is_exact=is_exact)
+        report = None if seen is not None else self._looked_into(step, claimed, rng, is_exact=is_exact)
+        if report is not None and report.verdict is Verdict.FAIL:
             first = report.culprits[0]
             told = first.mistake.sentence if first.mistake is not None else f"{first.evidence}."
             sentence = f"{first.label} is {first.gradient:.9g}, should be {first.numerical:.9g}. {told}"
@@ -146,17 +155,83 @@ class AppliedCheck:
                 "Look for what backprop does otherwise in this precision."
             )
             return wrong(Cause.LOST, where, twin, step.applied, sentence)
-        differences, excluded = report.differences(), report.excluded_errors()
+        differences, excluded = seen or (report.differences(), report.excluded_errors())  # type: ignore[union-attr]
         if not is_exact:
-            for name, error, norm in zip(self.layout.slices, apart, norms, strict=True):
+            for name, error, norm in zip(self.layout.slices, apart.tolist(), norms.tolist(), strict=True):
                 if norm > 0.0:
-                    differences[name] = float(error / (2.0 * norm))
-                    excluded[name] = excluded.get(name, 0.0) + float(error / norm)
-        for tensor in report.tensors.values() if report.verdict is Verdict.UNDECIDED else ():
+                    differences[name] = error / (2.0 * norm)
+                    excluded[name] = excluded.get(name, 0.0) + error / norm
+        for tensor in [] if report is None or report.verdict is Verdict.PASS else report.tensors.values():
             if tensor.verdict is Verdict.UNDECIDED and tensor.cause is not Cause.NOT_EXERCISED:
                 return Verdict.UNDECIDED, tensor.cause, tensor.name, f"{tensor.evidence}.", differences, excluded
         where = max(differences, key=differences.__getitem__, default="")
         return Verdict.PASS, Cause.AGREES, where, "", differences, excluded
+
+    def _seen_right(
+        self, step: Step, claimed: Array, norms: Array, rng: np.random.Generator, *, is_exact: bool
+    ) -> tuple[dict[str, float], dict[str, float]] | None:
+        """Read the slope along a fresh direction: nearly every step is seen to be right here, by one loss or two.
+
+        Give the difference and the excluded error of each tensor; all have the same say. None if that is not enough.
+        """
+        top = float(norms.max())
+        if not 0.0 < top < math.inf or (is_exact and self.complex_trust is None):
+            return None
+        reach = 1.0 / np.maximum(norms, LEAST * top)
+        direction = random_direction(rng, claimed.size)
+        direction *= np.repeat(reach, self._sizes)
+        begin, loss, root = step.begin.astype(np.float64), self._loss(step), math.sqrt(len(norms))
+        try:
+            with np.errstate(all="ignore"):
+                if is_exact and self.complex_trust:
+                    tolerance = EXACT * root
+                    slope = float(np.imag(loss(begin + 1j * IMAGINARY_STEP * direction))) / IMAGINARY_STEP
+                    bound = ROUNDING * EPS * abs(slope)
+                else:
+                    tolerance, h = CENTRAL * root, SHORT / float(reach.max())
+                    plus, minus = (float(loss(begin + side * h * direction)) for side in (1.0, -1.0))
+                    slope = (plus - minus) / (2.0 * h)
+                    bound = CERTAIN * EPS * max(abs(plus), abs(minus)) / h
+        except (ArithmeticError, ValueError, TypeError):
+            return None
+        mismatch = abs(float(claimed @ direction) - slope)
+        if not (mismatch <= tolerance + bound and bound <= BLURRED * root):
+            return None
+        left = excluded_error(mismatch + bound, 1.0)
+        sizes = dict(zip(self.layout.slices, (reach * norms).tolist(), strict=True))
+        differences = {name: mismatch / (2.0 * size) for name, size in sizes.items() if size > 0.0}
+        return differences, {name: left / size for name, size in sizes.items() if size > 0.0}
+
+    def _looked_into(self, step: Step, claimed: Array, rng: np.random.Generator, *, is_exact: bool) -> GradientReport:
+        """Check the step along fresh directions by all that `checks.check` knows; the first that is no PASS counts."""
+        options = replace(self.options, coverage="directions", derivative="complex" if is_exact else "central")
+        for _ in range(LOOKS):
+            objective = Objective(
+                self._loss(step),
+                self.layout,
+                step.begin.astype(np.float64),
+                claimed,
+                complex_confirmed=bool(self.complex_trust),
+            )
+            report = compare(objective, options, time.perf_counter(), rng=rng)
+            self._evaluations += report.evaluations
+            if is_exact:
+                self.complex_trust = report.complex_confirmed
+            if report.verdict is not Verdict.PASS:
+                break
+        return report
+
+    def _loss(self, step: Step) -> Callable[[Any], Any]:
+        """Give the loss of the batch, in float64 and with the masks of the step, over parameters or their vector."""
+        rows = self._rows(step, FLOAT64)
+
+        def loss(parameters: Any) -> Any:
+            if isinstance(parameters, np.ndarray):
+                self._evaluations += 1
+                parameters = self.layout.unflatten(parameters)
+            return step.network.loss(parameters, *rows, self._replayed(step))
+
+        return loss
 
     def _repeated(self, step: Step, twin: Array, *, is_exact: bool) -> Array | None:
         """Make the step again in its own precision; give a gradient that is another one, if there is any."""
@@ -193,7 +268,7 @@ class AppliedCheck:
         else:  # as the training's own, from which compiled code reads the vector
             parameters = self._lent(dtype)
             parameters.vector[...] = point
-        claimed = step.network.loss_and_gradients(parameters, *_rows(step, dtype), self._replayed(step))[1]
+        claimed = step.network.loss_and_gradients(parameters, *self._rows(step, dtype), self._replayed(step))[1]
         if type(claimed) is type(parameters) and self._lent is not None:
             vector: Array = claimed.vector
             return vector
@@ -201,6 +276,14 @@ class AppliedCheck:
         for name, place in self.layout.slices.items():
             gradient[place] = np.ravel(claimed[name])
         return gradient
+
+    def _rows(self, step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        if dtype != FLOAT64 or self._exact_rows[0] is not step:
+            rows = step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
+            if dtype != FLOAT64:
+                return rows
+            self._exact_rows = step, rows
+        return self._exact_rows[1]
 
     def _replayed(self, step: Step) -> np.random.Generator | None:
         """Give a generator that draws the masks of the step."""
@@ -216,10 +299,6 @@ class AppliedCheck:
         """Give the Euclidean norm of every tensor of a vector."""
         parts = (vector[place] for place in self.layout.slices.values())
         return np.sqrt([np.vdot(part, part) for part in parts], dtype=np.float64)
-
-
-def _rows(step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    return step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
 
 
 def _same_bits(one: Array, other: Array) -> bool:

@@ -216,9 +216,9 @@ class GradientCheck(Callback):
         step = run.watch.step(state)
         if step is not None:
             self._sizes.add(len(step.targets))
-            applied, along = run.applied.ask(step, self._applied_rng, complex_confirmed=self._complex_confirmed)
-            self._complex_confirmed |= along.complex_confirmed
-            self._add(state, run, step, applied)
+            if self._complex_confirmed:
+                run.applied.complex_trust = True
+            self._add(state, run, step, run.applied.ask(step, self._applied_rng))
         elif is_due:
             self._conclude(state, run, None)
 

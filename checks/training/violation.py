@@ -113,8 +113,7 @@ class Violation:
         dtype = np.dtype(self.dtype)
         arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
         step = Step(network, **arrays, masks=self.masks)
-        applied, _ = AppliedCheck(self.parameters, options).ask(step, np.random.default_rng(0))
-        return replace(report, applied=applied)
+        return replace(report, applied=AppliedCheck(self.parameters, options).ask(step, np.random.default_rng(0)))
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:
