@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from trainer.batches import Batch
-from trainer.callbacks.base import Callback, TrainingHalted, TrainState
+from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.callbacks.checkpoint import Checkpoint, latest_checkpoint
 from trainer.callbacks.early_stopping import EarlyStopping
 from trainer.callbacks.interruption import Interruption
@@ -51,6 +51,7 @@ __all__ = [
     "TensorBoardLogger",
     "TrainState",
     "Trainer",
+    "TrainingDiverged",
     "TrainingHalted",
     "WeightedBinaryCrossEntropy",
     "latest_checkpoint",

@@ -1,10 +1,11 @@
 """The loop: the only training loop in the project, and the hooks that it calls."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from trainer.batches import Batches
-from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingHalted, TrainState
+from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,9 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 look(state)
             state.row["loss"] = state.loss
             place.total += state.loss * len(state.batch.targets)
+            if not math.isfinite(state.loss):
+                state.history.append(state.row)
+                state.demand_finite(state.loss)
             try:
                 for hook in computed:
                     hook(state)
@@ -112,6 +116,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 hook(state)
             if state.stop_reason is not None:
                 return
+        state.demand_finite()
         state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
         state.row["epoch_loss"] = place.total / len(state.inputs)
         if state.validation is not None:
@@ -127,4 +132,6 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
 def _outcome(error: BaseException) -> Outcome:
     if isinstance(error, TrainingHalted):
         return "halted"
+    if isinstance(error, TrainingDiverged):
+        return "diverged"
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

@@ -160,6 +160,8 @@ class Trainer:
         ------
         ValueError, TypeError
             If the rows, or the snapshot (`ResumeError`), are not what is expected; then nothing was trained or written.
+        TrainingDiverged
+            If the loss of a batch is not finite, or parameters after an epoch or at the end.
         ExceptionGroup
             If `on_train_end` hooks fail; its cause is the exception that ended the run, if any. Any exception out of
             another hook, as `TrainingHalted`, and `KeyboardInterrupt`, leaves as it was raised, once every
@@ -238,6 +240,7 @@ class Trainer:
                 snapshot.restore_callbacks(self.callbacks)
             if not stop:
                 run_epochs(state, hooks, batches)
+            state.demand_finite()
         except BaseException as caught:
             error = caught
             raise

@@ -24,7 +24,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
 from experiments.runs.results import Curve, Results, measured, results
 from experiments.screen import log_lines, of_payments, one_screen, show
-from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, latest_checkpoint
+from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
 COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
@@ -113,7 +113,7 @@ def _train(
     validation = data.validation.inputs, data.validation.targets
     try:
         trainer.fit(data.train.inputs, data.train.targets, validation, resume=snapshot)
-    except GradientCheckError:
+    except (GradientCheckError, TrainingDiverged):
         pass  # trainer.outcome and check.report say so
     except KeyboardInterrupt as error:
         if not _began(trainer):
@@ -134,7 +134,7 @@ def _train(
         _keep(folder, settings, trainer, found, check, curve)
         if in_order:
             logger.info("what the run leaves is in %s", folder.path)
-    if found.outcome == "failed":
+    if found.outcome == "diverged":
         raise UsageError(
             "the training diverged. Expected settings under which the network's outputs stay finite. "
             f"Received --learning-rate {settings.learning_rate:g}."

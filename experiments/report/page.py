@@ -79,12 +79,12 @@ def headline(record: Record) -> Headline:
         return Headline("fail", record.outcome, f"Wrong gradient at iteration {last.iteration:,}{where}")
     if wrong:
         return Headline("fail", record.outcome, f"Do not trust this model: {wrong} of {n} gradient checks failed")
-    if record.outcome == "failed":
-        return Headline("fail", "failed", f"The training diverged after {done:,} iterations")
+    if record.outcome == "diverged":
+        return Headline("fail", "diverged", f"The training diverged after {done:,} iterations")
     if not n:
         return Headline("open", record.outcome, f"{done:,} iterations, and the gradient was never checked")
     passed = f"{n - unsure} of {n} gradient checks passed" + (f", {unsure} undecided" if unsure else "")
-    if record.outcome in ("interrupted", "unfinished"):
+    if record.outcome in ("interrupted", "failed", "unfinished"):
         return Headline("open", record.outcome, f"Cut short after {done:,} iterations; {passed}")
     return Headline("open" if unsure else "pass", record.outcome, passed[0].upper() + passed[1:])
 

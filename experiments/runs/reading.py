@@ -20,7 +20,7 @@ from trainer.storage.codec import from_plain
 MOST_HISTORY = 512 << 20  # bytes, some five million iterations
 MOST_ARRAYS = 512 << 20  # bytes, unpacked: both gradients of thirty million parameters
 LARGEST = 1 << 40  # of a side of a tensor
-ENDS = ("completed", "stopped", "halted", "interrupted", "failed")
+ENDS = ("completed", "stopped", "halted", "diverged", "interrupted", "failed")
 
 
 def read_run(path: Path | str) -> Record:

@@ -51,7 +51,7 @@ class Curve:
 class Results:
     """What `metrics.json` holds."""
 
-    outcome: str  # "completed", "stopped", "halted", "interrupted" or "failed"
+    outcome: str  # "completed", "stopped", "halted", "diverged" or "interrupted"
     reason: str | None  # why, unless it completed
     iterations: int
     epochs: int  # the last one perhaps in part
@@ -101,7 +101,7 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None)
     state = trainer.state
     diverged = state.outcome == "completed" and test is None
     return Results(
-        outcome="failed" if diverged else state.outcome,
+        outcome="diverged" if diverged else state.outcome,
         reason="the outputs are not finite" if diverged else trainer.history.last(1)[0]["reason"],
         iterations=state.optimizer_state.n_updates,
         epochs=state.epoch,

@@ -1,12 +1,14 @@
 """The loop: the order of hooks, how a stop request and an exception travel, and that the end hooks always run."""
 
 import logging
+import pickle
 
 import numpy as np
 import pytest
 
-from trainer import Callback, History, Network, Trainer, TrainingHalted
+from trainer import SGD, Callback, Checkpoint, History, Network, Trainer, TrainingDiverged, TrainingHalted
 from trainer.callbacks.base import HOOKS
+from trainer.callbacks.checkpoint import latest_checkpoint
 
 INPUTS = np.random.default_rng(0).standard_normal((11, 5))
 TARGETS = (np.arange(11) % 3 == 0).astype(float)
@@ -121,6 +123,7 @@ def test_a_stop_request_is_cleared_by_a_refit():
 OUTCOMES = [
     (ZeroDivisionError("oops"), "failed"),
     (TrainingHalted("wrong"), "halted"),
+    (TrainingDiverged("a loss of nan", 1), "diverged"),
     (KeyboardInterrupt(), "interrupted"),
 ]
 
@@ -265,3 +268,95 @@ def test_what_looks_after_backprop_sees_the_gradients_before_any_hook():
     assert calls[2:5] == [("hook", "on_batch_begin"), ("looks", 1), ("hook", "on_gradients_computed")]
     assert trainer_with().fit(INPUTS, TARGETS) is not None
     assert len(kept) == 2  # of another run nobody asked to see any
+
+
+def setting(iteration, name, value, moment="on_batch_end"):
+    """Give a callback that puts a value into the first entry of a tensor."""
+
+    def act(at, state):
+        if at == moment and state.iteration == iteration:
+            state.parameters[name].flat[0] = value
+
+    return recording("sets", [], act)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_any_hook_sees_it_and_its_row_is_written(tmp_path):
+    calls = []
+    trainer = trainer_with(setting(1, "W2", np.nan), recording("r", calls), history_path=tmp_path / "history.jsonl")
+    with pytest.raises(
+        TrainingDiverged, match=r"at iteration 2\. Expected .* Received a loss of nan with .* W2"
+    ) as caught:
+        trainer.fit(INPUTS, TARGETS)
+    assert caught.value.iteration == 2
+    assert (trainer.outcome, trainer.state.optimizer_state.n_updates) == ("diverged", 1)
+    assert calls[-2:] == [("r", "on_batch_begin"), ("r", "on_train_end")]
+    *_, row, end = History.read(tmp_path / "history.jsonl")
+    assert (row["iteration"], row["event"], str(row["loss"])) == (2, "iteration", "nan")
+    assert (end["outcome"], end["iteration"]) == ("diverged", 2)
+    assert end["reason"].startswith("TrainingDiverged: The training diverged at iteration 2.")
+
+
+def test_a_loss_that_overflows_names_the_largest_parameters():
+    trainer = trainer_with(setting(1, "W1", 1e300), setting(1, "W2", 1e300))
+    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged, match=r"parameters of up to 1e.300, in W1"):
+        trainer.fit(np.abs(INPUTS), TARGETS)
+
+
+# A ReLU turns a weight of minus infinity into a zero, and the loss stays finite.
+@pytest.mark.parametrize(("iteration", "noticed"), [(1, 2), (3, 4), (4, 4)])
+def test_parameters_that_are_not_finite_are_noticed_after_the_epoch(iteration, noticed):
+    trainer = trainer_with(setting(iteration, "b1", -np.inf), epochs=2)
+    with pytest.raises(TrainingDiverged, match=r"Received NaN or infinity in b1\.") as caught:
+        trainer.fit(INPUTS, TARGETS)
+    assert (caught.value.iteration, trainer.outcome) == (noticed, "diverged")
+    assert all(np.isfinite(row["loss"]) for row in trainer.history if row["event"] == "iteration")
+
+
+@pytest.mark.parametrize("at", ["on_batch_end", "on_epoch_end"])
+def test_parameters_that_are_not_finite_are_noticed_where_a_stop_was_requested(at):
+    trainer = trainer_with(
+        setting(1 if at == "on_batch_end" else 2, "b1", -np.inf, at), recording("", [], stopping(at))
+    )
+    with pytest.raises(TrainingDiverged, match="infinity in b1"):
+        trainer.fit(INPUTS, TARGETS)
+    assert trainer.outcome == "diverged"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_parameters_are_no_divergence_though_their_squares_overflow(dtype):
+    trainer = trainer_with(setting(1, "b1", -1e30 if dtype == "float32" else -1e200), dtype=dtype)
+    trainer.fit(INPUTS, TARGETS)
+    assert trainer.outcome == "completed"
+
+
+def test_a_validation_loss_that_is_not_finite_is_logged_and_no_divergence():
+    class Unmeasurable(Network):
+        def loss(self, *rest):
+            return np.nan
+
+    trainer = Trainer(Unmeasurable((5, 3, 1)), epochs=2)
+    history = trainer.fit(INPUTS, TARGETS, (INPUTS, TARGETS))
+    assert np.isnan(history.column("validation_loss")).all()
+    assert trainer.outcome == "completed"
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_steps_that_are_too_large_diverge_and_do_so_again_when_resumed(dtype, tmp_path):
+    def trainer():
+        saves, options = Checkpoint(tmp_path, every=1), {"batch_size": 7, "epochs": 50, "dtype": dtype}
+        return Trainer(Network((5, 3, 1), l2=1.0), optimizer=SGD(1e4), callbacks=[saves], **options)
+
+    errors = []
+    for _ in range(2):
+        one, snapshot = trainer(), latest_checkpoint(tmp_path) if errors else None
+        with pytest.raises(TrainingDiverged) as caught:
+            one.fit(INPUTS, TARGETS, resume=snapshot)
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+    assert one.state.resumed
+
+
+def test_a_divergence_can_cross_the_border_of_a_process():
+    error = pickle.loads(pickle.dumps(TrainingDiverged("a loss of nan", 7)))
+    assert (error.iteration, str(error)) == (7, str(TrainingDiverged("a loss of nan", 7)))

@@ -1,6 +1,6 @@
 """What may watch a training run, when it is called, and how it may end the run."""
 
-from trainer.callbacks.base import Callback, TrainingHalted, TrainState
+from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.callbacks.checkpoint import Checkpoint, latest_checkpoint
 from trainer.callbacks.early_stopping import EarlyStopping
 from trainer.callbacks.interruption import Interruption
@@ -19,6 +19,7 @@ __all__ = [
     "Snapshot",
     "TensorBoardLogger",
     "TrainState",
+    "TrainingDiverged",
     "TrainingHalted",
     "latest_checkpoint",
 ]

@@ -26,7 +26,7 @@ HOOKS = (
     "on_train_end",
 )
 
-Outcome = Literal["running", "completed", "stopped", "halted", "interrupted", "failed"]
+Outcome = Literal["running", "completed", "stopped", "halted", "diverged", "interrupted", "failed"]
 
 
 class TrainingHalted(RuntimeError):
@@ -34,6 +34,28 @@ class TrainingHalted(RuntimeError):
 
     Raised in `on_gradients_computed`, it leaves the parameters as they were before the suspect update.
     """
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss of a batch, or a parameter, is not finite: no wrong gradient, but most often steps that are too large.
+
+    Attributes
+    ----------
+    iteration : int
+        Of the batch with that loss, or the last one before the parameters were looked at.
+    """
+
+    def __init__(self, found: str, iteration: int) -> None:
+        super().__init__(
+            f"The training diverged at iteration {iteration}. Expected a finite loss and parameters, as a smaller "
+            f"learning rate or max_norm of the optimizer may give. Received {found}."
+        )
+        self.found = found
+        self.iteration = iteration
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross the border of a process."""
+        return type(self), (self.found, self.iteration)
 
 
 @dataclass(frozen=True)
@@ -111,7 +133,8 @@ class TrainState:
         What this iteration, or in `on_epoch_end` this epoch, will log; add to it.
     outcome : str
         ``"running"``, then ``"completed"``, ``"stopped"`` (on request), ``"halted"`` (`TrainingHalted`),
-        ``"interrupted"`` (`KeyboardInterrupt`) or ``"failed"`` (any other exception).
+        ``"diverged"`` (`TrainingDiverged`), ``"interrupted"`` (`KeyboardInterrupt`) or ``"failed"`` (any other
+        exception).
     stop_reason : str or None
         Why a stop was requested.
     after_backprop : list of callable
@@ -149,6 +172,19 @@ class TrainState:
         """
         if self.stop_reason is None:
             self.stop_reason = reason
+
+    def demand_finite(self, loss: float = 0.0) -> None:
+        """Raise `TrainingDiverged` unless this loss and all parameters are finite."""
+        vector = self.parameters.vector
+        # Where all are finite, their squares usually add up to a number, which is quicker to tell; vdot does not warn.
+        if math.isfinite(loss) and (np.isfinite(np.vdot(vector, vector)) or np.isfinite(vector).all()):
+            return
+        bad = [name for name, values in self.parameters.items() if not np.isfinite(values).all()]
+        where = f"NaN or infinity in {', '.join(bad)}"
+        if not bad:
+            largest = max(self.parameters, key=lambda name: float(np.abs(self.parameters[name]).max(initial=0.0)))
+            where = f"parameters of up to {np.abs(self.parameters[largest]).max():.2g}, in {largest}"
+        raise TrainingDiverged(where if math.isfinite(loss) else f"a loss of {loss} with {where}", self.iteration)
 
 
 class Callback:

@@ -62,9 +62,9 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    An exception out of a callback, such as `TrainingHalted`, leaves `fit` as it was raised, and the estimator is
-    not fitted, not even if it was before. `GridSearchCV` and its like make a NaN and a warning of it, and raise if
-    every fit failed; with ``error_score="raise"`` they raise at once.
+    `TrainingDiverged`, and any exception out of a callback, such as `TrainingHalted`, leaves `fit` as it was raised,
+    and the estimator is not fitted, not even if it was before. `GridSearchCV` and its like make a NaN and a warning of
+    it, and raise if every fit failed; with ``error_score="raise"`` they raise at once.
 
     Sample weights are relative: they are divided by their mean. A row of weight 0 is left out. An integer weight
     is the same as so many copies of the row where a batch holds all rows, and in expectation where it does not.
@@ -159,8 +159,9 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 
         Notes
         -----
-        Only a halt costs the estimator what it has learnt. The iteration goes on counting from call to call, so
-        ``GradientCheck(every=100)`` fires at every hundredth update of them all.
+        Only a halt costs the estimator what it has learnt; after rows on which the training diverged it is as it was
+        before them. The iteration goes on counting from call to call, so ``GradientCheck(every=100)`` fires at every
+        hundredth update of them all.
         """
         if self.class_weight == "balanced":
             raise ValueError(

@@ -12,6 +12,8 @@ import pytest
 
 from experiments.fraud import main as fraud
 from experiments.fraud.main import main
+from experiments.report.page import headline
+from experiments.runs.reading import read_run
 from experiments.screen import HEIGHT, WIDTH
 
 SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
@@ -165,14 +167,40 @@ def test_an_end_before_the_training_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+DIVERGING = {
+    "at the first step": "--learning-rate 1e300",
+    "unchecked": "--learning-rate 1e300 --check-every 0",
+    "checked at every step": "--learning-rate 1e300 --check-every 1 --coverage directions",
+    "in float32": "--learning-rate 1e5 --optimizer sgd --dtype float32",
+}
+
+
+# No wrong gradient, which would be exit code 1, but steps that are too large; a check sees NaN in neither case.
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-def test_a_training_that_diverges_is_no_success(tmp_path: Path, capsys: Captured) -> None:
-    assert main([*SMALL, "--check-every", "0", "--learning-rate", "1e300", "--out", str(tmp_path)]) == 2
+@pytest.mark.parametrize("options", DIVERGING.values(), ids=DIVERGING)
+@pytest.mark.parametrize("compiled", ["", pytest.param("--compiled", marks=COMPILED)])
+def test_a_training_that_diverges_is_bad_input_and_no_wrong_gradient(
+    options: str, compiled: str, tmp_path: Path, capsys: Captured
+) -> None:
+    command = [*SMALL, *options.split(), *compiled.split(), "--out", str(tmp_path)]
+    assert main(command) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert re.search(r"error: the training diverged\. Expected .* Received --learning-rate 1", line)
+    for name in ("run.json", "metrics.json"):
+        assert load(tmp_path / name)["outcome"] == "diverged"
+    record = read_run(tmp_path)
+    assert headline(record).sentence == f"The training diverged after {record.metrics.iterations} iterations"
+    history = (tmp_path / "history.jsonl").read_text().splitlines()[:-1]
+    assert main([*command, "--resume"]) == 2  # it goes on from its checkpoint, if there is one, and diverges again
     assert "the training diverged" in capsys.readouterr().err.splitlines()[-1]
-    assert load(tmp_path / "metrics.json")["outcome"] == "failed"
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()[:-1]) == len(history)
 
 
-@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-def test_parameters_that_are_no_longer_finite_halt(capsys: Captured) -> None:
-    assert main([*SMALL, "--learning-rate", "1e300"]) == 1
-    assert "not finite" in capsys.readouterr().err
+def test_outputs_that_are_not_finite_are_a_divergence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(fraud.Trainer, "predict_proba", lambda trainer, rows: np.full(len(rows), np.nan))
+    assert main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert "the training diverged" in capsys.readouterr().err.splitlines()[-1]
+    metrics = load(tmp_path / "metrics.json")
+    assert (metrics["outcome"], metrics["reason"]) == ("diverged", "the outputs are not finite")

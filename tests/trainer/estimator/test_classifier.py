@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
 from checks import GradientCheck, GradientCheckError, Verdict
-from trainer import SGD, Callback, EarlyStopping, NetworkClassifier, TrainingHalted
+from trainer import SGD, Callback, EarlyStopping, NetworkClassifier, TrainingDiverged, TrainingHalted
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 4))
@@ -199,6 +199,29 @@ def test_a_halted_partial_fit_is_no_fitted_estimator_but_bad_rows_cost_nothing()
     estimator.partial_fit(X, Y)  # iterations 5 to 8
     with pytest.raises(TrainingHalted):
         estimator.partial_fit(X, Y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+class Diverges(Callback):
+    """Spoils a parameter after an iteration, as a step that is too large does."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_batch_end(self, state):
+        if state.iteration == self.after:
+            state.parameters["b2"][0] = np.nan
+
+
+def test_a_fit_that_diverges_is_no_fitted_estimator_and_a_partial_fit_leaves_it_as_it_was():
+    estimator = an_estimator(callbacks=[Diverges(after=6)], epochs=1).fit(X, Y)
+    before = estimator.predict_proba(X)
+    with pytest.raises(TrainingDiverged):
+        estimator.partial_fit(X, Y)  # iterations 5 to 8
+    assert np.array_equal(estimator.predict_proba(X), before)
+    with pytest.raises(TrainingDiverged):
+        estimator.set_params(epochs=3).fit(X, Y)
     with pytest.raises(NotFittedError):
         estimator.predict(X)
 
