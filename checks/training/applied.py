@@ -83,7 +83,10 @@ class AppliedCheck:
         self._lasts = 0
         self._sizes = [place.stop - place.start for place in self.layout.slices.values()]
         self._evaluations = 0
-        self._exact_rows: tuple[Step | None, Any] = None, None  # in float64, of the step at hand
+        self._exact_rows: tuple[Step | None, tuple[Array, Array]] = (
+            None,
+            (np.empty(0), np.empty(0)),
+        )  # of the step at hand
         #: Whether the loss may be read by the complex step; None until that was tried.
         self.complex_trust: bool | None = None
 
@@ -278,12 +281,12 @@ class AppliedCheck:
         return gradient
 
     def _rows(self, step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-        if dtype != FLOAT64 or self._exact_rows[0] is not step:
+        kept, rows = self._exact_rows
+        if dtype != FLOAT64 or kept is not step:
             rows = step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
-            if dtype != FLOAT64:
-                return rows
+        if dtype == FLOAT64:
             self._exact_rows = step, rows
-        return self._exact_rows[1]
+        return rows
 
     def _replayed(self, step: Step) -> np.random.Generator | None:
         """Give a generator that draws the masks of the step."""

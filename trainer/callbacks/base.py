@@ -95,14 +95,6 @@ class Place:
         self.batches, self.total = state.batches, state.total
 
 
-class TrainingDiverged(RuntimeError):
-    """Loss or parameters are no longer finite: nothing can be said of the gradients, and the training is over."""
-
-    def __init__(self, message: str, iteration: int) -> None:
-        super().__init__(message)
-        self.iteration = iteration
-
-
 @dataclass(eq=False)
 class TrainState:
     """Where a training run stands: the one argument of every hook.
