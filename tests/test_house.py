@@ -35,7 +35,7 @@ FLOORS = {
         "screen notebook peers bugs",
         "command figures",
         "runs mapped",
-        "report replay mutants speed",
+        "report replay mutants speed applied",
         "fraud",
         "crash",
     ],
@@ -60,7 +60,7 @@ BEYOND_NUMPY = {
     "trainer.storage.history": {"pandas"},
 }
 
-COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "crash"}
+COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "applied", "crash"}
 
 MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 16}
 MOST_FLOORS_OF_CHECKS = 8

@@ -26,8 +26,12 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
         left, right = (_flat([part[name] for name in gradient]) for part in (gradient, gradapprox))
     else:
         left, right = _flat(gradient), _flat(gradapprox)
-    scale = float(np.linalg.norm(left) + np.linalg.norm(right))
-    return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
+    with np.errstate(over="ignore"):
+        difference, scale = np.linalg.norm(left - right), np.linalg.norm(left) + np.linalg.norm(right)
+        if np.isinf(scale) and np.isfinite(left).all() and np.isfinite(right).all():  # their squares overflow
+            largest_entry = max(np.abs(left).max(), np.abs(right).max())
+            return relative_difference(left / largest_entry, right / largest_entry)
+    return float(difference) / float(scale) if scale != 0.0 else 0.0
 
 
 def largest(values: Iterable[float]) -> float:
