@@ -35,8 +35,8 @@ FLOORS = {
         "screen notebook peers bugs",
         "command figures",
         "runs mapped",
-        "report replay mutants speed applied",
-        "fraud",
+        "report replay mutants speed",
+        "fraud applied",
         "crash",
     ],
 }
