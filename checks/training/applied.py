@@ -54,9 +54,10 @@ class Step:
 class AppliedCheck:
     """Asks of steps of one run whether the gradient that is about to be applied is right."""
 
-    def __init__(self, layout: Layout, options: Options) -> None:
+    def __init__(self, layout: Layout, options: Options, like: Any = None) -> None:
         self.layout = layout
         self.options = options
+        self._like = like  # the parameters that the network is given in training, if they are more than a dict
         self._masks = np.random.default_rng(0)  # only ever put into the state of another
         self._rounding = np.zeros(len(layout.slices))  # what it does to each tensor's gradient, as last measured
         self._lasts = 0
@@ -67,7 +68,7 @@ class AppliedCheck:
         """Give what was found out, and the report of the batch's loss along a fresh direction on which it rests."""
         started = time.perf_counter()
         is_exact = step.applied.dtype == np.float64
-        twin = self._backprop(step, np.dtype(np.float64))
+        twin = self.backprop(step, np.dtype(np.float64))
         rows = self._rows(step, np.dtype(np.float64))
         objective = Objective(
             lambda parameters: step.network.loss(parameters, *rows, self._replayed(step)),
@@ -144,7 +145,7 @@ class AppliedCheck:
         """Make the step again in its own precision; give a gradient that is another one, if there is any."""
         if is_exact:
             return twin
-        tries = (self._backprop(step, step.begin.dtype) for _ in range(AGAIN))
+        tries = (self.backprop(step) for _ in range(AGAIN))
         return next((again for again in tries if not self._is_near(again, step.applied, EASY)), None)
 
     def _is_explained(self, step: Step, twin: Array) -> bool:
@@ -159,16 +160,18 @@ class AppliedCheck:
         for _ in range(AGAIN):
             places = rng.integers(-LAST_PLACES, LAST_PLACES + 1, size=step.begin.size)
             nudged = (step.begin * (1.0 + eps * places)).astype(step.begin.dtype)
-            moved = self._apart(self._backprop(step, step.begin.dtype, nudged), step.applied)
+            moved = self._apart(self.backprop(step, at=nudged), step.applied)
             self._rounding = np.maximum(self._rounding, moved)
         return bool(np.all(apart <= CERTAIN * self._rounding + easy))  # NaN is not
 
-    def _backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
+    def backprop(self, step: Step, dtype: np.dtype[Any] | None = None, at: Array | None = None) -> Array:
         """Make the forward and the backward pass of a step again."""
+        dtype = step.begin.dtype if dtype is None else dtype
         point = (step.begin if at is None else at).astype(dtype)
-        claimed = step.network.loss_and_gradients(
-            self.layout.unflatten(point), *self._rows(step, dtype), self._replayed(step)
-        )[1]
+        lent = self.layout.unflatten(point) if self._like is None else self._like.astype(dtype)
+        if self._like is not None:
+            lent.vector[...] = point
+        claimed = step.network.loss_and_gradients(lent, *self._rows(step, dtype), self._replayed(step))[1]
         gradient: Array = np.empty(point.size, dtype)
         for name, place in self.layout.slices.items():
             gradient[place] = np.ravel(claimed[name])
@@ -235,7 +238,8 @@ class Watch:
         """Keep the parameters and the masks; to be called before backprop."""
         self._masks = state.place.masks.bit_generator.state
         self._begin, self._returned = state.parameters.vector.copy(), None
-        state.after_backprop.append(self._after_backprop)
+        if self._after_backprop not in state.after_backprop:
+            state.after_backprop.append(self._after_backprop)
 
     def step(self, state: TrainState) -> Step | None:
         """Give the step as it stands before the update; None if its beginning was not to be looked at."""
@@ -261,8 +265,8 @@ class Watch:
         return step, _fail(step, Cause.CHANGED, label, step.returned, step.applied, sentence)
 
     def _after_backprop(self, state: TrainState) -> None:
-        self._returned = state.gradients.vector.copy()
-        state.after_backprop.remove(self._after_backprop)
+        if self._begin is not None:
+            self._returned = state.gradients.vector.copy()
 
     def _others(self, state: TrainState, *, before: bool) -> tuple[str, ...]:
         """Name the callbacks that have their turn at a gradient before the check, or after it."""

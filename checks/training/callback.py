@@ -191,7 +191,7 @@ class GradientCheck(Callback):
         self._run = _Run(
             sampler,
             Storage(state.parameters, keeps_gradient=self.options.coverage == "full"),
-            AppliedCheck(Layout(state.parameters), self.options),
+            AppliedCheck(Layout(state.parameters), self.options, state.parameters),
             Watch(state, self),
         )
         self.report = self.violation = None

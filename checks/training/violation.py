@@ -16,6 +16,7 @@ from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
+from checks.verdict import Cause
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -113,7 +114,11 @@ class Violation:
         layout, dtype = Layout(self.parameters), np.dtype(self.dtype)
         arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
         step = Step(network, **arrays, masks=self.masks)
-        applied, _ = AppliedCheck(layout, options).ask(step, np.random.default_rng(0))
+        question, recorded = AppliedCheck(layout, options), self.report.get("applied") or {}
+        applied, _ = question.ask(step, np.random.default_rng(0))
+        if applied.cause is Cause.NOT_REPEATABLE and recorded.get("cause") != applied.cause:  # another network: its own
+            own = question.backprop(step)
+            applied, _ = question.ask(replace(step, returned=own, applied=own), np.random.default_rng(0))
         return replace(report, applied=applied)
 
 
