@@ -68,8 +68,9 @@ MOST_FILES = 9  # in a folder
 MOST_LINES = 400  # in a file
 
 #: Of the four packages together. An issue that adds something may raise it by what it adds: knowingly, in a commit that
-#: says why, never to let a file grow unseen.
-MOST_LINES_IN_ALL = 16_500
+#: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
+#: gradient about to be applied is that of its batch.
+MOST_LINES_IN_ALL = 17_200
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

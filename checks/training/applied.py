@@ -83,10 +83,8 @@ class AppliedCheck:
         self._lasts = 0
         self._sizes = [place.stop - place.start for place in self.layout.slices.values()]
         self._evaluations = 0
-        self._exact_rows: tuple[Step | None, tuple[Array, Array]] = (
-            None,
-            (np.empty(0), np.empty(0)),
-        )  # of the step at hand
+        nothing: Any = None, (np.empty(0), np.empty(0))
+        self._exact_rows: tuple[Step | None, tuple[Array, Array]] = nothing  # in float64, of the step at hand
         #: Whether the loss may be read by the complex step; None until that was tried.
         self.complex_trust: bool | None = None
 
@@ -128,7 +126,7 @@ class AppliedCheck:
     def _judged(self, step: Step, rng: np.random.Generator) -> Answer:
         """Judge what backprop gave by the same step again, and by the slope of the batch's loss."""
         is_exact, unit = step.applied.dtype == FLOAT64, np.finfo(step.applied.dtype).eps
-        twin = self._backprop(step, FLOAT64)
+        twin = self.backprop(step, FLOAT64)
         norms, apart = self._norms(twin), np.zeros(len(self.layout.slices))
         differs = False
         if not (is_exact and _same_bits(twin, step.applied)):
@@ -242,7 +240,7 @@ class AppliedCheck:
             return twin
         unit = EASY * np.finfo(step.applied.dtype).eps
         for _ in range(AGAIN):
-            again = self._backprop(step, step.begin.dtype)
+            again = self.backprop(step, step.begin.dtype)
             if _same_bits(again, step.applied):
                 continue
             if not np.all(self._apart(again, step.applied) <= unit * self._norms(again)):  # NaN is another one
@@ -259,11 +257,11 @@ class AppliedCheck:
         for _ in range(AGAIN):
             places = rng.integers(-LAST_PLACES, LAST_PLACES + 1, size=step.begin.size)
             nudged = (step.begin * (1.0 + eps * places)).astype(step.begin.dtype)
-            moved = self._apart(self._backprop(step, step.begin.dtype, nudged), step.applied)
+            moved = self._apart(self.backprop(step, step.begin.dtype, nudged), step.applied)
             self._rounding = np.maximum(self._rounding, moved)
         return bool(np.all(apart <= CERTAIN * self._rounding + easy))  # NaN is not
 
-    def _backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
+    def backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
         """Make the forward and the backward pass of a step again."""
         point = step.begin if at is None else at
         if self._lent is None:
@@ -339,7 +337,8 @@ class Watch:
         """Keep the parameters and the masks; to be called before backprop."""
         self._masks = state.place.masks.bit_generator.state
         self._begin, self._returned = state.parameters.vector.copy(), None
-        state.after_backprop.append(self._after_backprop)
+        if self._after_backprop not in state.after_backprop:
+            state.after_backprop.append(self._after_backprop)
 
     def step(self, state: TrainState) -> Step | None:
         """Give the step as it stands before the update; None if its beginning was not to be looked at."""
@@ -367,8 +366,8 @@ class Watch:
         return step, Applied(Verdict.FAIL, Cause.CHANGED, difference, label, dtype, rows, sentence=sentence)
 
     def _after_backprop(self, state: TrainState) -> None:
-        self._returned = state.gradients.vector.copy()
-        state.after_backprop.remove(self._after_backprop)
+        if self._begin is not None:
+            self._returned = state.gradients.vector.copy()
 
     def _others(self, state: TrainState, *, before: bool) -> tuple[str, ...]:
         """Name the callbacks that have their turn at a gradient before the check, or after it."""

@@ -59,7 +59,7 @@ class AppliedProof:
         self.last, self.n, self.dtype = iteration, self.n + 1, applied.dtype
         self.passed += applied.verdict is Verdict.PASS
         self.failed += applied.verdict is Verdict.FAIL
-        if self.largest is None or not applied.difference <= self.largest[0]:
+        if self.largest is None or not (math.isnan(self.largest[0]) or applied.difference <= self.largest[0]):
             self.largest = (applied.difference, iteration, applied.tensor)
         if applied.n_rows not in self.sizes:
             self.sizes = sorted([*self.sizes, applied.n_rows])[-MOST_KEPT:]
@@ -67,8 +67,8 @@ class AppliedProof:
             for name, size in applied.excluded.items():
                 self.excluded[name] = largest((self.excluded.get(name, 0.0), size))
 
-    def sentence(self) -> str:
-        """Say it."""
+    def sentence(self, *, masks: bool) -> str:
+        """Say it, of a network with dropout masks or without."""
         if not self.n:
             return "Whether the gradients that were applied are those of their batches was not looked at."
         when = (
@@ -78,8 +78,9 @@ class AppliedProof:
         )
         sizes = " and ".join(map(str, self.sizes)) if len(self.sizes) < 3 else f"{self.sizes[0]} to {self.sizes[-1]}"
         text = (
-            f"The very gradient about to be applied was compared {when}, in {self.dtype}, on its batch of {sizes} rows "
-            f"and with its dropout masks, with the slope of that batch's loss: {self.passed} of {self.n} passed"
+            f"The very gradient about to be applied was compared {when}, in {self.dtype}, on its batch of {sizes} rows"
+            f"{' and with its dropout masks' * masks}, with the slope of that batch's loss: "
+            f"{self.passed} of {self.n} passed"
         )
         if self.largest is None or self.failed:
             return f"{text}."
@@ -276,7 +277,7 @@ class Proof:
             else f"along {n} fresh random direction{'s' * (n > 1)} through all {self.n_parameters} parameters"
         )
         text = [f"The back-propagation was compared {times}, {when}, with a numerical gradient {over}."]
-        text.append(self.applied.sentence())
+        text.append(self.applied.sentence(masks=self.dropout != "none"))
         if self.failures:
             iteration, tensor, sentence = self.failures[0]
             text.append(f"It is WRONG: at iteration {iteration} the check failed at {tensor}. {sentence}")

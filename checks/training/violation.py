@@ -16,6 +16,7 @@ from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
+from checks.verdict import Cause
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -113,7 +114,12 @@ class Violation:
         dtype = np.dtype(self.dtype)
         arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
         step = Step(network, **arrays, masks=self.masks)
-        return replace(report, applied=AppliedCheck(self.parameters, options).ask(step, np.random.default_rng(0)))
+        question, recorded = AppliedCheck(self.parameters, options), self.report.get("applied") or {}
+        applied = question.ask(step, np.random.default_rng(0))
+        if applied.cause is Cause.NOT_REPEATABLE and recorded.get("cause") != applied.cause:  # another network: its own
+            own = question.backprop(step, dtype)
+            applied = question.ask(replace(step, returned=own, applied=own), np.random.default_rng(0))
+        return replace(report, applied=applied)
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:

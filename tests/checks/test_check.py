@@ -167,13 +167,13 @@ def test_parameters_that_are_no_numbers_are_refused(parameters, message):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("coverage", ["full", "directions"])
-def test_parameters_that_are_no_longer_finite_fail_as_not_finite_and_name_the_tensor(value, coverage):
+def test_of_a_gradient_at_parameters_that_are_not_finite_nothing_is_known_and_the_tensor_is_named(value, coverage):
     parameters = {"W": np.array([1.0, value, 2.0]), "b": np.ones(5)}
     report = check_gradients(lambda p: p["W"].sum() + p["b"].sum(), lambda p: p, parameters, coverage=coverage)
-    assert report.verdict is Verdict.FAIL
-    assert report.cause is Cause.NOT_FINITE
-    assert [tensor.name for tensor in report.culprits] == ["W"]
-    assert "1 of 3" in str(report)
+    assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.NOT_FINITE)
+    assert report.culprits == []
+    assert "W: UNDECIDED, not finite: 1 of 3 of its parameters are NaN or infinite." in str(report)
+    assert "b: UNDECIDED, not finite: parameters of other tensors are NaN or infinite" in str(report)
 
 
 @pytest.mark.parametrize("name", ["threshold", "step"])
@@ -202,14 +202,15 @@ WAYS = list(itertools.product(["full", "directions"], ["central", "complex"]))
 
 @pytest.mark.parametrize(("coverage", "derivative"), WAYS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_not_finite_fails(value, coverage, derivative):
+def test_a_loss_that_is_not_finite_leaves_the_gradient_undecided(value, coverage, derivative):
     def loss(p):
         return p["W"].sum() * 0.0 + value
 
     parameters = {"W": W, "b": B}
-    report = check_gradients(loss, parameters, parameters, coverage=coverage, derivative=derivative)
-    assert (report.verdict, report.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
-    assert f"the loss itself is {value}" in str(report)
+    for gradient in (parameters, {"W": W, "b": np.full_like(B, np.nan)}):  # which may be not finite for that reason
+        report = check_gradients(loss, gradient, parameters, coverage=coverage, derivative=derivative)
+        assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.NOT_FINITE)
+        assert f"the loss itself is {value}" in str(report)
 
 
 @pytest.mark.parametrize(("coverage", "derivative"), WAYS)
@@ -256,6 +257,18 @@ def test_what_a_loss_raises_comes_out_as_it_is(coverage):
 
     with pytest.raises(ForeignError, match="my own"):
         check_gradients(loss, np.ones(3), np.ones(3), coverage=coverage)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_machine_that_is_at_its_end_is_not_taken_for_a_loss_without_a_complex_step(coverage, error):
+    def loss(x):
+        if np.iscomplexobj(x):
+            raise error
+        return (x**2).sum()
+
+    with pytest.raises(type(error)):
+        check_gradients(loss, lambda x: 2.0 * x, np.arange(1.0, 6.0), coverage=coverage, derivative="complex")
 
 
 @pytest.mark.parametrize(("coverage", "derivative"), WAYS)
@@ -427,13 +440,19 @@ def test_a_parameter_whose_name_begins_with_d_is_not_taken_for_a_gradient():
     assert report.verdict is Verdict.PASS
 
 
-def test_a_tuple_comes_back_as_a_tuple_and_an_empty_tensor_does_not_stop_a_pass():
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+def test_a_tuple_comes_back_as_a_tuple_and_a_tensor_without_entries_passes(coverage, derivative):
     def loss(p):
         assert isinstance(p, tuple)
         return (p[0] ** 2).sum() + p[1].sum()
 
     point = (np.array([1.0, 2.0, 3.0]), np.zeros((0, 5)))
-    assert check_gradients(loss, (2.0 * point[0], point[1]), point).verdict is Verdict.PASS
+    for factor, verdict in ((2.0, Verdict.PASS), (-2.0, Verdict.FAIL)):
+        gradient = (factor * point[0], point[1])
+        report = check_gradients(loss, gradient, point, coverage=coverage, derivative=derivative)
+        assert (report.verdict, [*report.tensors]) == (verdict, ["[0]", "[1]"])
+        empty = report.tensors["[1]"]
+        assert (empty.verdict, empty.cause, empty.difference, empty.excluded) == (Verdict.PASS, Cause.AGREES, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("coverage", ["full", "directions"])

@@ -7,10 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from checks import GradientCheck, GradientCheckError, Verdict
+from checks import Cause, GradientCheck, GradientCheckError, Verdict
 from checks.training.callback import TrainingHaltedByCheck
 from experiments.bugs.bugs import BUGS, plant
-from trainer import SGD, Adam, Callback, History, Network, Trainer, TrainingDiverged, TrainingHalted
+from trainer import SGD, Adam, Callback, History, Network, Trainer, TrainingHalted
+from trainer.callbacks.base import TrainingDiverged
 
 
 def rows(n_rows=90, n_features=7, fraud=0.3, seed=0):
@@ -74,18 +75,24 @@ def test_the_halt_precedes_the_update():
 
     mistaken, switch = plant(Network((7, 5, 3, 1)), "weight-doubled", layer=2)
     stopped = fit(mistaken, [switch, StopAt()])
-    trainer, error = halted(mistaken, [switch, GradientCheck(every=4)], optimizer=Adam(learning_rate=1e-2))
+    check = GradientCheck(every=4, applied=False)
+    trainer, error = halted(mistaken, [switch, check], optimizer=Adam(learning_rate=1e-2))
     assert error.iteration == 4
     assert trainer.outcome == "halted"
     np.testing.assert_array_equal(trainer.parameters.vector, stopped.parameters.vector)
 
 
-def test_the_halting_row_is_in_the_history_and_on_disk(tmp_path):
+@pytest.mark.parametrize("applied", [False, True])
+def test_the_halting_row_is_in_the_history_and_on_disk(applied, tmp_path):
     path = tmp_path / "history.jsonl"
     mistaken, switch = plant(Network((7, 5, 3, 1)), "weight-doubled", layer=2)
-    trainer, error = halted(mistaken, [switch, GradientCheck(every=4)], history_path=path)
+    trainer, error = halted(mistaken, [switch, GradientCheck(every=4, applied=applied)], history_path=path)
     for history in (trainer.history, History.read(path)):
-        row = next(row for row in history if row.get("iteration") == 4 and "verdict" in row)
+        row = next(row for row in history if "verdict" in row)
+        assert row["iteration"] == (1 if applied else 4)
+        second = {name: value for name, value in row.items() if name.startswith("applied")}
+        assert second.keys() == ({"applied_verdict", "applied_difference", "applied_cause"} if applied else set())
+        assert second.get("applied_cause", "") == ("backprop is wrong on this batch" if applied else "")
         assert row["verdict"] == "FAIL"
         assert row["ratio"] == pytest.approx(2.0, rel=1e-5)
         assert row["worst"].startswith("W2[")
@@ -100,17 +107,18 @@ def test_the_halt_is_a_halt_of_training_and_a_failed_check_and_an_assertion():
     assert isinstance(error, TrainingHalted)
     assert isinstance(error, GradientCheckError)
     assert isinstance(error, AssertionError)
-    assert str(error) == f"Training halted at iteration 2.\n{error.report}"
+    assert str(error) == f"Training halted at iteration 1.\n{error.report}"
+    assert str(error.report.applied) in " ".join(str(error).split())
     twin = pickle.loads(pickle.dumps(error))
-    assert (twin.iteration, str(twin)) == (2, str(error))
+    assert (twin.iteration, str(twin)) == (1, str(error))
 
 
 def test_on_failure_stop_ends_the_run_in_good_order():
     mistaken, switch = plant(Network((7, 5, 3, 1)), "weight-doubled", layer=2)
     trainer = fit(mistaken, [switch, GradientCheck(every=4, on_failure="stop")])
     assert trainer.outcome == "stopped"
-    assert "gradient check failed at iteration 4" in trainer.state.stop_reason
-    assert trainer.state.iteration == 4
+    assert "gradient check failed at iteration 1" in trainer.state.stop_reason
+    assert trainer.state.iteration == 1
 
 
 def test_on_failure_log_goes_on_and_counts_every_failure(caplog):
@@ -118,8 +126,10 @@ def test_on_failure_log_goes_on_and_counts_every_failure(caplog):
     check = GradientCheck(every=4, on_failure="log")
     trainer = fit(mistaken, [switch, check])
     assert trainer.outcome == "completed"
-    assert [iteration for iteration, *_ in check.proof.failures] == [4, 8, 12, 16]
-    assert sum(record.levelname == "ERROR" for record in caplog.records) == 4
+    failed = [1, 4, 6, 8, 12, 16]  # 16 rows are new at iteration 1, and the 10 left over at 6
+    assert sorted({iteration for iteration, *_ in check.proof.failures}) == failed
+    assert (check.proof.failed, check.proof.applied.failed, check.proof.n_failures) == (6, 6, 12)  # each question once
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 6
 
 
 def test_every_check_is_one_log_line_with_the_level_of_its_verdict(caplog):
@@ -154,7 +164,7 @@ def test_every_check_sees_fresh_rows_of_both_classes_at_02_percent_fraud():
             seen.append((inputs.tobytes(), int(targets.sum()), len(targets)))
             return super().loss(parameters, inputs, targets, rng)
 
-    check = GradientCheck(every=20, rows=64, coverage="directions")
+    check = GradientCheck(every=20, rows=64, coverage="directions", applied=False)
     fit(Watched((7, 5, 3, 1)), [check], data=rows(4_000, fraud=0.002), batch_size=64, epochs=1)
     assert check.proof.n_checks == 3
     assert len({inputs for inputs, *_ in seen}) == 3
@@ -173,7 +183,8 @@ def test_a_float32_run_is_checked_in_float64():
     fit(Watched((7, 5, 3, 1)), [check], dtype="float32")
     assert kinds == {(np.dtype(np.float64),) * 3}
     assert check.proof.largest[0] < 1e-7
-    assert 0.0 < check.proof.precision < 1e-4
+    assert check.proof.applied.dtype == "float32"
+    assert 1e-9 < check.proof.applied.largest[0] < 1e-6
 
 
 class Flag(Callback):
@@ -206,7 +217,7 @@ def test_no_generator_reaches_the_network_while_dropout_is_off(coverage, terms):
         loss_and_gradients = watch(Network.loss_and_gradients)
         coordinate_losses = watch(Network.coordinate_losses)
 
-    check = GradientCheck(every=6, coverage=coverage, terms=terms)
+    check = GradientCheck(every=6, coverage=coverage, terms=terms, applied=False)
     fit(Watched((7, 5, 3, 1), dropout=0.4, l2=1e-2), [Flag(flags, True), check, Flag(flags, False)])
     assert flags["seen"] > 6
     assert check.report.verdict is Verdict.PASS
@@ -215,21 +226,25 @@ def test_no_generator_reaches_the_network_while_dropout_is_off(coverage, terms):
 def test_frozen_dropout_checks_the_backward_of_dropout_and_off_does_not():
     network = Network((7, 5, 3, 1), dropout=0.4)
     mistaken, switch = plant(network, "dropout-unscaled", layer=1)
-    _, error = halted(mistaken, [switch, GradientCheck(every=3, dropout="frozen")])
+    _, error = halted(mistaken, [switch, GradientCheck(every=3, dropout="frozen", applied=False)])
     assert error.report.culprits[0].name in {"W1", "b1"}
-    assert fit(mistaken, [switch, GradientCheck(every=3)]).outcome == "completed"
+    assert fit(mistaken, [switch, GradientCheck(every=3, applied=False)]).outcome == "completed"
+    _, error = halted(mistaken, [switch, GradientCheck(every=3)])  # the masks of the batch tell
+    assert (error.iteration, error.report.culprits) == (1, [])
+    assert error.report.applied.tensor.partition("[")[0] in {"W1", "b1"}
     assert fit(network, [GradientCheck(every=1, dropout="frozen")]).outcome == "completed"
 
 
-@pytest.mark.parametrize("every", [1, 2, 3])
-def test_a_run_that_diverges_is_no_wrong_gradient(every):
-    # The learning rate makes the weights overflow: the loop ends the run before a check is asked about NaN.
-    trainer = Trainer(
-        Network((7, 5, 3, 1)), optimizer=SGD(learning_rate=1e200), callbacks=[GradientCheck(every)], batch_size=16
-    )
-    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged):
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_diverged_run_ends_as_diverged_and_nothing_is_said_of_its_gradient(applied):
+    # The learning rate makes the weights overflow; the check must not take NaN for agreement, nor for a mistake.
+    check = GradientCheck(every=3, applied=applied)
+    trainer = Trainer(Network((7, 5, 3, 1)), optimizer=SGD(learning_rate=1e200), callbacks=[check], batch_size=16)
+    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged) as caught:
         trainer.fit(*rows())
-    assert (trainer.outcome, trainer.callbacks[0].proof.failed) == ("diverged", 0)
+    assert 1 < caught.value.iteration <= 3
+    assert (check.proof.failed, check.proof.applied.failed, check.proof.failures) == (0, 0, [])
+    assert check.violation is None
 
 
 @pytest.mark.parametrize("sizes", [(7, 5, 3, 1), (5, 7, 1), (3, 1), (7, 3, 5, 3, 1)])
@@ -285,15 +300,25 @@ def changes(bug, network, mistaken, layer, data):
 def test_every_planted_mistake_halts_and_names_a_right_tensor(name, network, layer, coverage):
     bug = BUGS[name]
     mistaken, switch = plant(network, name, layer=layer)
-    check = GradientCheck(every=2, coverage=coverage, dropout="frozen" if network.dropout else "off", rows=24)
-    trainer = Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=2, seed=3)
     data = rows(n_features=network.layer_sizes[0])
     if not changes(bug, network, mistaken, layer, data):
         pytest.skip("no mistake at this place: it does not change the gradient")
-    with pytest.raises(TrainingHaltedByCheck) as caught:
-        trainer.fit(*data)
-    assert caught.value.report.culprits[0].name in bug.tensors(network, layer), str(caught.value)
-    assert caught.value.iteration in (2, 4, 6)
+
+    def error(**options):
+        check = GradientCheck(2, coverage=coverage, dropout="frozen" if network.dropout else "off", rows=24, **options)
+        trainer = Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=2, seed=3)
+        with pytest.raises(TrainingHaltedByCheck) as caught:
+            trainer.fit(*data)
+        return caught.value
+
+    first, second = error(applied=False), error()
+    assert first.report.culprits[0].name in bug.tensors(network, layer), str(first)
+    assert first.iteration in (2, 4, 6)
+    applied = second.report.applied
+    assert second.iteration <= first.iteration
+    if applied.verdict is Verdict.FAIL:  # else only the fresh rows of the first question show it
+        assert applied.tensor.partition("[")[0] in bug.tensors(network, layer), str(second)
+        assert applied.cause is Cause.WRONG_ON_BATCH
 
 
 @pytest.mark.parametrize(
@@ -353,7 +378,9 @@ def test_the_first_failure_of_the_proof_is_the_first_in_the_order_of_backprop():
     mistaken, switch = plant(Network((7, 5, 3, 1)), "notebook")
     check = GradientCheck(every=2)
     halted(mistaken, [switch, check])
-    assert [where for _, where, _ in check.proof.failures] == ["W2", "b1"]
+    *first, applied = [where for _, where, _ in check.proof.failures]
+    assert first == ["W2", "b1"]
+    assert applied.startswith("W2[")
 
 
 @pytest.mark.parametrize("coverage", ["full", "directions"])

@@ -35,9 +35,10 @@ def run(check, epochs=3, network=None, callbacks=(), **options):
     return trainer, seen
 
 
+@pytest.mark.parametrize("applied", [False, True])
 @pytest.mark.parametrize("coverage", ["full", "directions"])
-def test_the_numbers_of_the_paragraph_are_those_of_the_reports(coverage):
-    check = GradientCheck(every=5, rows=20, coverage=coverage)
+def test_the_numbers_of_the_paragraph_are_those_of_the_reports(coverage, applied):
+    check = GradientCheck(every=5, rows=20, coverage=coverage, applied=applied)
     trainer, seen = run(check)
     proof, text = check.proof, str(check.proof)
     largest = max((t.difference, iteration, t.name) for iteration, r in seen for t in r.tensors.values())
@@ -52,6 +53,17 @@ def test_the_numbers_of_the_paragraph_are_those_of_the_reports(coverage):
     assert f"{len(proof.rows)} rows" in text
     assert 20 <= len(proof.rows) <= 60
     assert trainer.history.rows[-1]["proof"] == text
+    differences = [row["applied_difference"] for row in trainer.history if "applied_difference" in row]
+    assert len(differences) == check.proof.applied.n == (5 if applied else 0)  # at 1, 5, 6, 10 and 15
+    said = "compared 5 times, at iterations 1 to 15, in float64, on its batch of 10 and 16 rows"
+    assert (said in text) is applied
+    assert ("5 of 5 passed" in text) is applied
+    assert ("Whether the gradients that were applied are those of their batches was not looked at." in text) != applied
+    if applied:
+        difference, iteration, tensor = proof.applied.largest
+        assert difference == max(differences)
+        assert f"the largest difference {difference:.1e} (in {tensor} at iteration {iteration})" in text
+        assert [report.applied.difference for _, report in seen] == [differences[place] for place in (1, 3, 4)]
     for name, size in proof.excluded_errors().items():
         assert f"{name} {size:.1e}" in text
 
@@ -107,19 +119,31 @@ def test_a_run_without_checks_says_so():
 
 
 @pytest.mark.parametrize(
-    ("rate", "mode", "claim", "no_claim"),
+    ("rate", "mode", "applied", "claim", "no_claim"),
     [
-        (0.3, "off", "own backward was not checked", "checked too"),
-        (0.3, "frozen", "dropout's own backward was checked too", "not checked"),
-        (0.0, "frozen", "", "dropout's own backward"),
-        (0.0, "off", "", "dropout's own backward"),
+        (0.3, "off", False, "own backward was not checked", "checked too"),
+        (0.3, "frozen", False, "dropout's own backward was checked too", "not checked"),
+        (0.0, "frozen", False, "", "dropout's own backward"),
+        (0.0, "off", False, "", "dropout's own backward"),
+        (0.3, "off", True, "and with its dropout masks", "own backward was"),
+        (0.0, "off", True, "rows, with the slope of that batch's loss", "dropout"),
     ],
 )
-def test_nothing_is_claimed_about_dropout_that_was_not_checked(rate, mode, claim, no_claim):
-    check = GradientCheck(every=6, dropout=mode)
+def test_nothing_is_claimed_about_dropout_that_was_not_checked(rate, mode, applied, claim, no_claim):
+    check = GradientCheck(every=6, dropout=mode, applied=applied)
     run(check, dropout=rate)
     assert claim in str(check.proof)
     assert no_claim not in str(check.proof)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_it_says_what_no_check_can_see(applied):
+    check = GradientCheck(every=6, applied=applied)
+    run(check)
+    assert str(check.proof).endswith(
+        "No check sees whether the loss is the one that is meant, what the optimizer makes of a gradient, and what "
+        "neither a probe nor a checked batch has drawn."
+    )
 
 
 def test_terms_are_named_only_if_they_were_checked():
@@ -144,9 +168,12 @@ def test_a_failure_is_the_first_thing_said():
     check = GradientCheck(every=4, on_failure="log")
     run(check, network=mistaken, callbacks=[switch])
     text = str(check.proof)
-    assert "It is WRONG: at iteration 4 the check failed at W2. W2: backprop is 2.000 ×" in text
+    assert "It is WRONG: at iteration 1 the check failed at W2. W2: backprop is 2.000 ×" in text
     assert "it is right" not in text
-    assert len(check.proof.to_dict()["failures"]) == 4
+    failures = check.proof.to_dict()["failures"]
+    assert [failure["iteration"] for failure in failures] == [1, 1, 4, 4, 6, 6, 8, 8, 12, 12, 16, 16]
+    assert {failure["tensor"].partition("[")[0] for failure in failures} == {"W2"}
+    assert failures[1]["mistake"].startswith("Backprop is wrong on this batch: W2[")
     assert "W2" not in check.proof.excluded_errors()
 
 
@@ -189,13 +216,56 @@ def test_the_dict_is_json_and_holds_the_paragraph(coverage):
     assert data["seconds"] > 0.0
 
 
-def test_the_training_precision_is_stated_for_a_float32_run():
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_training_precision_is_stated_and_what_was_lost_in_it(dtype):
     rng = np.random.default_rng(0)
     check = GradientCheck(every=2)
-    trainer = Trainer(Network((7, 5, 3, 1)), callbacks=[check], batch_size=16, epochs=1, dtype="float32")
+    trainer = Trainer(Network((7, 5, 3, 1)), callbacks=[check], batch_size=16, epochs=1, dtype=dtype)
     trainer.fit(rng.standard_normal((50, 7)), np.arange(50) % 2)
-    assert 1e-9 < check.proof.precision < 1e-4
-    assert f"within {check.proof.precision:.1e} of the float64 one" in str(check.proof)
+    assert f"in {dtype}, on its batch of 2 and 16 rows" in str(check.proof)
+    difference, iteration, tensor = check.proof.applied.largest
+    least, most = {"float64": (0.0, 1e-9), "float32": (1e-9, 1e-6)}[dtype]
+    assert least <= difference < most
+    assert f"the largest difference {difference:.1e} (in {tensor} at iteration {iteration})" in str(check.proof)
+    data = check.proof.to_dict()["applied"]
+    assert (data["dtype"], data["checks"], data["passed"], data["failed"]) == (dtype, 3, 3, 0)
+    assert (data["first_iteration"], data["last_iteration"], data["batch_sizes"]) == (1, 4, [2, 16])
+    assert set(data["excluded"]) == {"W1", "b1", "W2", "b2", "W3", "b3"}
+    assert max(data["excluded"].values()) < (1e-6 if dtype == "float64" else 1e-4)
+
+
+def answer(difference=1e-9, verdict="PASS", cause="agrees", n_rows=7):
+    """Give an answer to the second question."""
+    from checks import Cause, Verdict
+    from checks.report.findings import Applied
+
+    excluded = {"W": difference}
+    return Applied(
+        Verdict(verdict), Cause(cause), difference, "W[2, 1]", "float32", n_rows, excluded, "It is.", 5, 0.25
+    )
+
+
+def test_a_difference_that_is_not_known_is_the_largest_and_stays_it():
+    proof = Proof()
+    for iteration, difference in enumerate([1e-9, math.nan, 1e-3], start=1):
+        proof.add_applied(iteration, answer(difference))
+    assert math.isnan(proof.applied.largest[0])
+    assert proof.applied.largest[1] == 2
+    assert math.isnan(proof.applied.excluded["W"])
+
+
+def test_an_answer_that_is_no_pass_is_counted_by_its_cause_and_takes_the_claim_back():
+    proof = Proof(threshold=1e-7)
+    proof.add(3, report_of(1e-9), Exercised([0], [0], 1, 1))
+    proof.add_applied(3, answer())
+    assert "so on what was exercised it is right" in str(proof)
+    proof.add_applied(4, answer(1e-3, "UNDECIDED", "rounding"))
+    assert "Left UNDECIDED: W[2, 1] on a batch: rounding (1 ×)" in str(proof)
+    proof.add_applied(5, answer(0.5, "FAIL", "changed after backprop"))
+    assert "1 of 3 passed." in str(proof)
+    assert "It is WRONG: at iteration 5 the check failed at W[2, 1]. Changed after backprop: It is." in str(proof)
+    assert "it is right" not in str(proof)
+    assert (proof.applied.first, proof.applied.last, proof.seconds) == (3, 5, 0.75)
 
 
 def failing_report():
@@ -222,6 +292,7 @@ def test_it_stays_as_large_as_it_is_however_many_checks_are_added(kind):
     rng = np.random.default_rng(0)
     for iteration in range(1, 2_001):
         proof.add(10_000_000 + iteration, report, Exercised(rng.integers(0, 300, 7), [0], 1, 1))
+        proof.add_applied(10_000_000 + iteration, answer(n_rows=1 + (iteration if iteration < 50 else 50)))
         if iteration in (100, 2_000):
             sizes[iteration] = size_of(proof), len(json.dumps(proof.state_dict()))
     memory, text = (after - before for before, after in zip(sizes[100], sizes[2_000], strict=True))
@@ -258,13 +329,16 @@ def test_it_comes_back_from_its_state_and_goes_on():
     )
     for iteration in range(1, 9):
         report = (report_of(1e-9 * iteration), failing_report(), undecided)[iteration % 3]
-        exercised = Exercised(rng.integers(0, 50, 7), [iteration], iteration, 9, 1e-6 * iteration)
+        exercised = Exercised(rng.integers(0, 50, 7), [iteration], iteration, 9)
+        applied = answer(1e-9 * iteration, n_rows=3 + iteration)
         if iteration == 5:
             first = Proof.from_state(json.loads(json.dumps(whole.state_dict())))
             assert (first, str(first)) == (whole, str(whole))
         if iteration >= 5:
             first.add(iteration, report, exercised)
+            first.add_applied(iteration, applied)
         whole.add(iteration, report, exercised)
+        whole.add_applied(iteration, applied)
     assert first is not whole
     assert (first, str(first), first.to_dict()) == (whole, str(whole), whole.to_dict())
 

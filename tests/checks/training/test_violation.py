@@ -7,13 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from checks import GradientCheck, Verdict
+from checks import Cause, GradientCheck, Verdict
 from checks.training import callback
 from checks.training.callback import TrainingHaltedByCheck
 from checks.training.violation import MEASURED_AT_MOST, both_gradients
 from checks.training.violation_file import read_violation
 from experiments.bugs.bugs import plant
-from trainer import Callback, Network, Parameters, Trainer
+from trainer import SGD, Network, Parameters, Trainer
+from trainer.callbacks.base import TrainingDiverged
 from trainer.storage.codec import to_plain
 
 SIZES = (7, 5, 3, 1)
@@ -26,7 +27,7 @@ def rows(n_rows=90, n_features=7):
 
 
 def halted(folder, bug="weight-doubled", network=None, dtype="float64", data=None, **options):
-    """Halt a run at iteration 4, and give the error and the network."""
+    """Halt a run at its first iteration, and give the error, the network and the trainer."""
     mistaken, switch = plant(network or Network(SIZES, dropout=0.3, l2=1e-3, positive_weight=3.0), bug)
     check = GradientCheck(4, rows=16, violations=folder, **options)
     trainer = Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=3, seed=1, dtype=dtype)
@@ -39,9 +40,16 @@ def halted(folder, bug="weight-doubled", network=None, dtype="float64", data=Non
 def but_for_time(report):
     """Give a report as plain data without the time it took, in which NaN equals NaN."""
     data = to_plain(report.to_dict() if hasattr(report, "to_dict") else report)
-    for part in (data, *data.get("terms", {}).values()):
-        del part["seconds"]
+    for part in (data, *data.get("terms", {}).values(), data.get("applied") or {}):
+        part.pop("seconds", None)
     return repr(data)
+
+
+def without_direction(report):
+    """Give a report `but_for_time`, and of the second question, whose direction is fresh, verdict, cause and place."""
+    data = to_plain(report.to_dict() if hasattr(report, "to_dict") else report)
+    data["applied"] = {name: data["applied"][name] for name in ("verdict", "cause", "tensor", "dtype", "n_rows")}
+    return but_for_time(data)
 
 
 def test_a_halt_writes_the_case_before_it_raises(tmp_path, monkeypatch):
@@ -54,14 +62,14 @@ def test_a_halt_writes_the_case_before_it_raises(tmp_path, monkeypatch):
 
     monkeypatch.setattr(callback, "TrainingHaltedByCheck", Halted)
     halted(tmp_path)
-    assert on_disk == ["violation-000004.npz"]
+    assert on_disk == ["violation-000001.npz"]
 
 
 def test_the_case_holds_parameters_rows_both_gradients_seeds_settings_and_versions(tmp_path):
     inputs, targets = rows()
     error, mistaken, trainer = halted(tmp_path, settings={"seed": 1, "where": tmp_path, "rate": np.float64(0.5)})
     case = read_violation(error.violation)
-    assert (case.iteration, case.dtype, case.mask_seed, case.text) == (4, "float64", None, str(error.report))
+    assert (case.iteration, case.dtype, case.mask_seed, case.text) == (1, "float64", None, str(error.report))
     assert {n: v.tolist() for n, v in case.parameters.items()} == {n: v.tolist() for n, v in trainer.parameters.items()}
     np.testing.assert_array_equal(case.inputs, inputs[case.index])
     np.testing.assert_array_equal(case.targets, targets[case.index])
@@ -98,8 +106,10 @@ def test_the_case_holds_parameters_rows_both_gradients_seeds_settings_and_versio
 def test_the_case_checked_again_gives_the_same_report_to_the_last_digit(bug, options, tmp_path):
     error, mistaken, _ = halted(tmp_path, bug, **options)
     case = read_violation(error.violation)
+    assert but_for_time(error.report) == but_for_time(case.report)
     again = case.check(mistaken, complex_confirmed=case.complex_confirmed)
-    assert but_for_time(again) == but_for_time(error.report) == but_for_time(case.report)
+    assert without_direction(again) == without_direction(error.report)
+    assert error.report.applied.cause is Cause.WRONG_ON_BATCH
     gradients, numerical = both_gradients(case.probe(mistaken), again)
     for name in case.parameters:
         np.testing.assert_array_equal(gradients[name], case.gradients[name])
@@ -111,7 +121,7 @@ def test_the_case_checked_again_gives_the_same_report_to_the_last_digit(bug, opt
 
 def test_a_late_halt_is_checked_again_along_its_own_directions(tmp_path):
     mistaken, switch = plant(Network(SIZES), "sign", after=10)
-    check = GradientCheck(2, rows=16, coverage="directions", violations=tmp_path)
+    check = GradientCheck(2, rows=16, coverage="directions", applied=False, violations=tmp_path)
     with pytest.raises(TrainingHaltedByCheck) as caught:
         Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=3, seed=1).fit(*rows())
     case = read_violation(caught.value.violation)
@@ -137,24 +147,32 @@ def test_only_the_rows_of_the_probe_are_kept(tmp_path):
     assert error.violation.stat().st_size < inputs.nbytes / 10
 
 
-class Spoil(Callback):
-    """Makes a parameter infinite that a ReLU turns into zero: the loss stays finite, and the loop goes on."""
-
-    def on_batch_begin(self, state):
-        state.parameters["b1"][0] = -np.inf
-
-
-def test_parameters_that_are_not_finite_are_kept_as_they_were(tmp_path):
+def test_of_a_diverged_run_nothing_is_kept_for_no_gradient_was_wrong(tmp_path):
     check = GradientCheck(3, violations=tmp_path)
-    trainer = Trainer(Network(SIZES), callbacks=[Spoil(), check], batch_size=16)
-    with np.errstate(all="ignore"), pytest.raises(TrainingHaltedByCheck) as caught:
+    trainer = Trainer(Network(SIZES), optimizer=SGD(learning_rate=1e200), callbacks=[check], batch_size=16)
+    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged):
         trainer.fit(*rows())
+    assert check.violation is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gradient_that_is_not_finite_is_kept_as_it_was(tmp_path):
+    class Infinite(Network):
+        def loss_and_gradients(self, *arguments):
+            loss, gradients = super().loss_and_gradients(*arguments)
+            gradients["W2"][2, 3] = np.inf
+            return loss, gradients
+
+    check = GradientCheck(3, violations=tmp_path)
+    with np.errstate(all="ignore"), pytest.raises(TrainingHaltedByCheck) as caught:
+        Trainer(Infinite(SIZES), callbacks=[check], batch_size=16).fit(*rows())
     case = read_violation(caught.value.violation)
-    assert not all(np.isfinite(value).all() for value in case.parameters.values())
-    assert all(np.isnan(value).all() for value in case.numerical.values())
+    assert case.gradients["W2"][2, 3] == np.inf
+    assert np.isfinite(case.numerical["W1"]).all()
     with np.errstate(all="ignore"):
-        again = case.check(Network(SIZES), complex_confirmed=False)
-    assert but_for_time(again) == but_for_time(caught.value.report)
+        again = case.check(Infinite(SIZES), complex_confirmed=False)
+    assert without_direction(again) == without_direction(caught.value.report)
+    assert (again.verdict, again.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
 
 
 def test_stop_keeps_the_case_too(tmp_path):
@@ -163,15 +181,15 @@ def test_stop_keeps_the_case_too(tmp_path):
     trainer = Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=3)
     trainer.fit(*rows())
     assert trainer.outcome == "stopped"
-    assert read_violation(check.violation).iteration == 4
+    assert read_violation(check.violation).iteration == 1
 
 
 def test_a_run_that_logs_its_failures_keeps_the_first_three(tmp_path):
     mistaken, switch = plant(Network(SIZES), "sign")
-    check = GradientCheck(2, on_failure="log", violations=tmp_path)
+    check = GradientCheck(4, on_failure="log", violations=tmp_path)
     Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=3).fit(*rows())
-    assert len(check.proof.failures) == 9
-    kept = [f"violation-{iteration:06d}.npz" for iteration in (2, 4, 6)]
+    assert check.proof.failed == 6
+    kept = [f"violation-{iteration:06d}.npz" for iteration in (1, 4, 6)]
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
@@ -179,7 +197,7 @@ def test_an_earlier_finding_is_never_replaced(tmp_path):
     first, _, _ = halted(tmp_path)
     before = first.violation.read_bytes()
     second, _, _ = halted(tmp_path, "sign")
-    assert (first.violation.name, second.violation.name) == ("violation-000004.npz", "violation-000004-2.npz")
+    assert (first.violation.name, second.violation.name) == ("violation-000001.npz", "violation-000001-2.npz")
     assert first.violation.read_bytes() == before
 
 
@@ -191,7 +209,7 @@ def test_a_folder_that_cannot_be_written_does_not_swallow_the_halt(place, tmp_pa
     assert trainer.outcome == "halted"
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
-    assert "iteration 4  the violation could not be kept: " in warned[0]
+    assert "iteration 1  the violation could not be kept: " in warned[0]
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
@@ -289,7 +307,8 @@ def test_the_file_may_be_moved(tmp_path):
     moved.parent.mkdir()
     shutil.move(error.violation, moved)
     case = read_violation(moved)
-    assert but_for_time(case.check(mistaken, complex_confirmed=case.complex_confirmed)) == but_for_time(error.report)
+    again = case.check(mistaken, complex_confirmed=case.complex_confirmed)
+    assert without_direction(again) == without_direction(error.report)
 
 
 @pytest.mark.parametrize("option", [{"settings": 3}, {"settings": ["a"]}])
