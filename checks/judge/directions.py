@@ -10,7 +10,7 @@ from checks.explain.entries import Suspect
 from checks.judge.examine import confirm_complex, examine
 from checks.judge.location import look_closer
 from checks.judge.power import CONFIDENCE, excluded_error, random_direction
-from checks.judge.unmeasured import Judged, not_deterministic, not_finite_loss
+from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
 from checks.measure.difference import largest
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
@@ -70,6 +70,7 @@ class DirectionCheck:
         self.rng = rng
         self.norms = {name: math.sqrt(gradient[place] @ gradient[place]) for name, place in self.slices.items()}
         self.reach = self._reach()
+        self.empty = {name: empty(objective, name) for name, place in self.slices.items() if place.start == place.stop}
         self.suspects: dict[str, Reading] = {}
 
     def run(self) -> Tensors:
@@ -89,10 +90,10 @@ class DirectionCheck:
             unseen = [name for name, row in rows.items() if row.difference > self.options.threshold]
         if unseen:
             self.use_complex = confirm_complex(self.objective, self.options.step)
-            rows |= {name: self._look_into(name) for name in unseen}
+            rows |= {name: self._look_into(name) for name in unseen if name not in self.empty}
             if self.use_complex and self.objective.complex_refusal is not None:
                 raise ComplexRefusedError(self.objective.complex_refusal)
-        return Tensors.of(rows.values())
+        return Tensors.of((rows | self.empty)[name] for name in self.slices)
 
     def read(self, direction: Array) -> Reading:
         """Measure the slope along one direction, in the way chosen for this check."""

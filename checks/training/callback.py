@@ -218,7 +218,9 @@ class GradientCheck(Callback):
             self._sizes.add(len(step.targets))
             if self._complex_confirmed:
                 run.applied.complex_trust = True
-            self._add(state, run, step, run.applied.ask(step, self._applied_rng))
+            applied = run.applied.ask(step, self._applied_rng)
+            self._complex_confirmed |= bool(run.applied.complex_trust)
+            self._add(state, run, step, applied)
         elif is_due:
             self._conclude(state, run, None)
 
@@ -297,7 +299,11 @@ class GradientCheck(Callback):
             "rng": self._rng.bit_generator.state,
             "complex_confirmed": self._complex_confirmed,
             "proof": self.proof.state_dict(),
-            "applied": {"rng": self._applied_rng.bit_generator.state, "sizes": sorted(self._sizes)},
+            "applied": {
+                "rng": self._applied_rng.bit_generator.state,
+                "sizes": sorted(self._sizes),
+                "complex_trust": None if self._run is None else self._run.applied.complex_trust,
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -318,6 +324,8 @@ class GradientCheck(Callback):
         if "applied" in state:  # version 0.1 had one question
             self._applied_rng.bit_generator.state = state["applied"]["rng"]
             self._sizes = set(from_plain(list[int], state["applied"]["sizes"], "sizes"))
+            trust = from_plain(bool | None, state["applied"]["complex_trust"], "complex_trust")
+            self._running().applied.complex_trust = trust
 
     def _keep(self, state: TrainState, report: GradientReport, case: Case, step: Step | None) -> None:
         """Write the violation; whatever goes wrong with that, the check has failed, and the halt must come."""

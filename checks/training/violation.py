@@ -117,8 +117,8 @@ class Violation:
         question, recorded = AppliedCheck(self.parameters, options), self.report.get("applied") or {}
         applied = question.ask(step, np.random.default_rng(0))
         if applied.cause is Cause.NOT_REPEATABLE and recorded.get("cause") != applied.cause:  # another network: its own
-            own = question.backprop(step, dtype)
-            applied = question.ask(replace(step, returned=own, applied=own), np.random.default_rng(0))
+            again = question.backprop(step, dtype)
+            applied = question.ask(replace(step, returned=again, applied=again), np.random.default_rng(0))
         return replace(report, applied=applied)
 
 
