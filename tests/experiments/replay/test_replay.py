@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from checks.training.callback import TrainingHaltedByCheck
 from experiments.bugs.bugs import plant
 from experiments.fraud import main as fraud
 from experiments.replay.main import main
-from trainer import Network, Trainer
+from trainer import Callback, Network, Trainer, TrainState
 from trainer.storage.archive import read_archive, write_archive
 
 ROOT = Path(__file__).parents[3]
@@ -56,12 +56,14 @@ def halted_job(folder: Path, options: str = "--bug dW2") -> Path:
     return folder / "violation-000002.npz"
 
 
-def halted_library(folder: Path, network: Network, **options: Any) -> tuple[Path, TrainingHaltedByCheck]:
+def halted_library(
+    folder: Path, network: Network, first: Sequence[Callback] = (), **options: Any
+) -> tuple[Path, TrainingHaltedByCheck]:
     rng = np.random.default_rng(0)
     targets = rng.permutation((np.arange(60) < 20).astype(float))
     check = GradientCheck(2, rows=9, violations=folder, **options)
     with pytest.raises(TrainingHaltedByCheck) as caught:
-        Trainer(network, callbacks=[check], batch_size=10).fit(rng.standard_normal((60, 5)), targets)
+        Trainer(network, callbacks=[*first, check], batch_size=10).fit(rng.standard_normal((60, 5)), targets)
     assert caught.value.violation is not None
     return caught.value.violation, caught.value
 
@@ -127,7 +129,6 @@ def test_the_replayed_report_is_the_one_that_was_shown_to_the_last_digit(
         "--bug class-weight-forgotten --positive-weight 3",
         "--bug last-row --bug-after 2 --activation tanh",
         "--bug l2-sign --on-failure stop",
-        "--learning-rate 1e300",
         pytest.param("--bug dW2 --compiled", marks=COMPILED),
     ],
 )
@@ -142,8 +143,22 @@ def test_a_halt_of_the_main_job_is_reproduced_and_the_right_network_passes(
     assert "\nReproduced to the last digit: FAIL" in shown
     table = shown.partition("Checked again here")[2].splitlines()[-7:-1]
     assert all(line.endswith("identical      identical") for line in table), shown
-    against = main([str(kept), "--against", "trainer:Network"])
-    assert against == (1 if "1e300" in options else 0)  # parameters that are NaN are nobody's gradient's fault
+    assert main([str(kept), "--against", "trainer:Network"]) == 0
+
+
+class Spoil(Callback):
+    """Makes a parameter infinite that a ReLU turns into zero: the loss stays finite, and the training goes on."""
+
+    def on_batch_begin(self, state: TrainState) -> None:
+        state.parameters["b1"][0] = -np.inf
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_parameters_that_are_not_finite_are_reproduced_and_no_network_passes(tmp_path: Path, capsys: Captured) -> None:
+    kept, _ = halted_library(tmp_path, Network((5, 3, 1)), first=[Spoil()])
+    assert main([str(kept)]) == 0
+    assert "\nReproduced to the last digit: FAIL" in capsys.readouterr().out
+    assert main([str(kept), "--against", "trainer:Network"]) == 1  # which is nobody's gradient's fault
 
 
 def test_the_wrong_network_of_a_user_still_fails_and_the_corrected_one_passes_on_the_case_that_failed(
