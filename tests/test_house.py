@@ -30,7 +30,15 @@ FLOORS = {
         "estimator",
     ],
     "datasets": ["data wording", "splits tables", "fraud openml preparing"],
-    "checks": ["verdict options", "measure", "explain", "report", "judge", "check", "flat torch training"],
+    "checks": [
+        "verdict options",
+        "measure",
+        "explain",
+        "report",
+        "judge",
+        "check loop",
+        "flat hook torch training",
+    ],
     "experiments": [
         "screen notebook peers bugs",
         "command figures",
