@@ -59,6 +59,7 @@ OF_TRAINER = {"trainer.callbacks.base", "trainer.storage.archive", "trainer.stor
 BEYOND_NUMPY = {
     "checks.measure.processes": {"joblib", "threadpoolctl"},  # which scikit-learn brings along
     "checks.report.plot": {"matplotlib"},
+    "checks.torch.applied": {"torch"},
     "checks.torch.module": {"torch"},
     "checks.torch.twin": {"torch"},
     "trainer.callbacks.loggers": {"tensorboardX"},
