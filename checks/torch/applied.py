@@ -18,9 +18,9 @@ from checks.verdict import Cause, Verdict
 
 #: What rounding does is measured at parameters moved by so many last places, so often: one by one, as long as anything
 #: is suspicious. Micro-batches round in another order, which may put a unit on the other side of its ReLU's kink.
-ROUNDS = ((0, 1), (1, 3), (4, 16))
+ROUNDS = ((0, 1), (1, 3), (1, 16))
 #: A mismatch above so many times what was measured, with so many eps beside it, is no rounding.
-MARGIN, BESIDE = 8.0, 8.0
+MARGIN, BESIDE = 4.0, 8.0
 #: A mismatch below this share may be what autocast leaves.
 AUTOCAST = 0.05
 
@@ -62,11 +62,11 @@ def compare_applied(
     point = exact.parameters()
     reference = exact.gradients(point)
     applied = {name: np.zeros_like(reference[name]) if g is None else g for name, g in found.items()}
-    if not _is_finite(reference):
-        return Applied(
-            "p.grad was not compared: the gradient of the loss on this batch is not finite", is_compared=False
-        )
-    if scale != 1.0 and not _is_finite(applied):
+    if not all(map(_is_finite, reference.values())):
+        note = "p.grad was not compared: the gradient of the loss on this batch is not finite"
+        return Applied(note, is_compared=False)
+    infinite = [name for name, value in applied.items() if not _is_finite(value)]
+    if scale != 1.0 and infinite:
         note = f"p.grad was not compared: it is not finite at grad_scale {scale:g}, and a GradScaler leaves that out"
         return Applied(note, is_compared=False)
     bounds: dict[str, float] = {}
@@ -75,11 +75,13 @@ def compare_applied(
     for places, times in ROUNDS:
         for _ in range(times):
             gradients = own.gradients({name: _moved(value, places * eps[name], rng) for name, value in point.items()})
-            noise = {name: max(noise[name], _norm(gradients[name] - reference[name])) for name in reference}
+            errors = {name: _norm(gradients[name] - reference[name]) for name in reference}
+            noise |= {name: max(noise[name], error) for name, error in errors.items() if math.isfinite(error)}
         for name in reference:
             sizes = _norm(reference[name]), _norm(applied[name])
             bounds[name] = MARGIN * noise[name] + BESIDE * eps[name] * sizes[0] + threshold * sum(sizes)
-        wrong = [name for name in reference if not _norm(applied[name] - reference[name]) <= bounds[name]]
+        far = {name for name in reference if not _norm(applied[name] - reference[name]) <= bounds[name]}
+        wrong = [name for name in reference if name in far or name in infinite]
         if not wrong:
             break
     rows: dict[str, TensorReport] = {}
@@ -89,7 +91,10 @@ def compare_applied(
         suspect = Suspect(**vars(entries), name=name, parameter=point[name])
         rows[name] = _report(suspect, bounds[name], _mistake(suspect, found[name], previous.get(name), threshold))
     difference = relative_difference(list(applied.values()), list(reference.values()))
+    blunt = {name: bounds[name] / _norm(reference[name]) for name in reference if reference[name].any()}
+    least = max(blunt, key=lambda name: blunt[name], default="")
     note = f"p.grad lies {difference:.1e} from the gradient of the loss on the whole batch, by autograd in float64"
+    note += f"; of a tensor's gradient, at most {blunt[least]:.0e} may be rounding ({least})" if least else ""
     return Applied(note, difference=difference, wrong=rows)
 
 
@@ -105,7 +110,7 @@ def _report(suspect: Suspect, bound: float, mistake: Mistake) -> TensorReport:
         name=suspect.name,
         shape=error.shape,
         verdict=Verdict.FAIL,
-        cause=Cause.WRONG if np.isfinite(applied).all() else Cause.NOT_FINITE,
+        cause=Cause.WRONG if _is_finite(applied) else Cause.NOT_FINITE,
         difference=relative_difference(applied, reference),
         gradient_norm=_norm(applied),
         worst_index=tuple(map(int, worst)),
@@ -127,7 +132,7 @@ def _mistake(suspect: Suspect, found: Array | None, previous: Array | None, thre
         return Mistake(Kind.NEVER_COMPUTED, f"{name} is missing (None). Is backward called before this check?", 0.0)
     if not found.any():
         return Mistake(Kind.NEVER_COMPUTED, f"{name} is zero. Is it zeroed between backward and this check?", 0.0)
-    if not np.isfinite(found).all():
+    if not _is_finite(found):
         return Mistake(Kind.NOT_FINITE, f"{name} holds NaN or infinity, and the gradient of the loss does not.")
     if previous is not None and np.array_equal(found, previous):
         sentence = f"{name} is, bit for bit, what it was at the check before: stale. Is it computed at every step?"
@@ -144,11 +149,10 @@ def _mistake(suspect: Suspect, found: Array | None, previous: Array | None, thre
     known = signature(suspect, threshold, Hints())
     if known is not None:
         return known
-    sentence = f"{name} is something else than the gradient of this batch's loss: "
-    sentence += "that of other rows, of a loss with a penalty, not zeroed before, clipped, or changed by a hook"
+    why = "that of other rows, of a loss with a penalty, not zeroed before, clipped, or changed by a hook"
     if size <= AUTOCAST * _norm(reference):
-        sentence += "; or the forward pass ran under autocast, which the option of that name is to say"
-    return Mistake(Kind.LINE, f"{sentence}.")
+        why += "; or the forward pass ran under autocast, which the option of that name is to say"
+    return Mistake(Kind.LINE, f"{name} is something else than the gradient of this batch's loss: {why}.")
 
 
 def _scaled(name: str, factor: float, blur: float) -> Mistake:
@@ -170,8 +174,8 @@ def _n_parts(factor: float, blur: float) -> int:
     return round(whole) if 1.5 < whole < 1e3 and abs(whole - round(whole)) <= min(blur * whole, 0.1) else 0
 
 
-def _is_finite(gradients: Mapping[str, Array]) -> bool:
-    return all(np.isfinite(value).all() for value in gradients.values())
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
 
 
 def _norm(array: Array) -> float:

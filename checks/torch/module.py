@@ -198,7 +198,7 @@ class GradientCheckHook(Loop):
         scale = self._scale()
         gradients = gradients_of(self.module, scale)
         how: dict[str, Any] = {"scale": scale, "threshold": report.threshold, "previous": self._previous}
-        with generators_untouched(self.module):
+        with generators_untouched(self.module), np.errstate(invalid="ignore", over="ignore"):
             exact = Twin(*of_batch, own_mode=True)
             own = Twin(*of_batch, own_mode=True, own_precision=True, autocast=self.autocast)
             found = compare_applied(gradients, exact, own, **how)

@@ -287,6 +287,24 @@ def test_in_half_precision_nothing_right_is_flagged():
     assert hook(module)(MSE, *batch).verdict is not Verdict.FAIL
 
 
+def test_what_overflows_in_half_precision_is_found_where_the_gradient_itself_is_finite():
+    module, (inputs, targets) = mlp(dtype=torch.float16), batch_of(dtype=torch.float16)
+    batch, loss_fn = (inputs, 3e4 * targets.sign()), nn.MSELoss(reduction="sum")
+    backward(module, *batch, loss_fn=loss_fn)
+    assert not all(p.grad.isfinite().all() for p in module.parameters())
+    with pytest.raises(GradientCheckError) as caught:
+        hook(module)(loss_fn, *batch)
+    assert "holds NaN or infinity" in said(caught)
+
+
+def test_a_loss_that_is_not_finite_is_no_wrong_gradient_of_p_grad():
+    module, (inputs, targets) = mlp(), batch_of()
+    batch = inputs, math.inf * targets.abs()
+    backward(module, *batch)
+    report = hook(module, on_failure="log")(MSE, *batch)
+    assert "p.grad was not compared" in report.notes[-1]
+
+
 def test_sparse_gradients_tied_unused_and_frozen_parameters_are_compared():
     class Odd(nn.Module):
         def __init__(self):
