@@ -122,8 +122,8 @@ def generator_states(module: torch.nn.Module) -> list[Any]:
     """List the states of every global generator that a forward pass may draw from; equal where nothing was drawn."""
     devices = sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
     states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
-    of_numpy = np.random.get_state(legacy=False)
-    return [*(state.tolist() for state in states), random.getstate(), str(of_numpy)]
+    _, of_numpy, *rest = np.random.get_state()
+    return [*(state.numpy().tobytes() for state in states), random.getstate(), np.asarray(of_numpy).tobytes(), rest]
 
 
 @contextmanager

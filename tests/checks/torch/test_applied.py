@@ -2,6 +2,7 @@
 
 import logging
 import math
+import random
 import re
 
 import numpy as np
@@ -236,6 +237,20 @@ def test_a_module_that_changes_from_one_forward_pass_to_the_next_cannot_be_compa
     report = hook(module)(MSE, *batch)
     assert report.verdict is not Verdict.FAIL
     assert "p.grad was not compared" in report.notes[-1]
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(1), random.random, np.random.mtrand._rand.random_sample])
+def test_a_module_that_draws_from_any_global_generator_cannot_be_compared(draw):
+    class Draws(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs) + (draw() if self.training else 0.0)
+
+    module, batch = Draws(5, 3), batch_of()
+    backward(module, *batch)
+    assert "p.grad was not compared" in hook(module)(MSE, *batch).notes[-1]
+    module.zero_grad()
+    backward(module.eval(), *batch)
+    assert "p.grad lies" in hook(module)(MSE, *batch).notes[-1]
 
 
 def test_batch_norm_that_is_training_is_compared_by_the_statistics_of_the_batch():
