@@ -80,7 +80,7 @@ def compare_applied(
         for name in reference:
             sizes = _norm(reference[name]), _norm(applied[name])
             bounds[name] = MARGIN * noise[name] + BESIDE * eps[name] * sizes[0] + threshold * sum(sizes)
-        far = {name for name in reference if not _norm(applied[name] - reference[name]) <= bounds[name]}
+        far = {name for name in reference if not _norm(applied[name] - reference[name]) <= bounds[name] < math.inf}
         wrong = [name for name in reference if name in far or name in infinite]
         if not wrong:
             break
@@ -138,6 +138,8 @@ def _mistake(suspect: Suspect, found: Array | None, previous: Array | None, thre
         sentence = f"{name} is, bit for bit, what it was at the check before: stale. Is it computed at every step?"
         return Mistake(Kind.NEVER_COMPUTED, sentence)
     size = _norm(error)
+    if not math.isfinite(size):
+        return Mistake(Kind.NOT_FINITE, f"{name} holds numbers as large as {np.abs(found).max():.1e}.")
     if previous is not None and _norm(error - previous) <= EXPLAINED * size:
         sentence = f"{name} still holds what it was at the check before, beside this gradient: call zero_grad."
         return Mistake(Kind.FLOW, sentence)

@@ -105,6 +105,20 @@ def test_a_mistake_between_backward_and_step_is_found_and_named_before_it_is_app
         assert not caught.value.report.difference <= 1e-7
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_every_flipped_exponent_bit_and_the_upper_mantissa_bits_of_one_entry_are_found(kind):
+    bits, mantissa = (np.uint32, 23) if kind == "float32" else (np.uint64, 52)
+    module, batch = mlp(dtype=getattr(torch, kind)), batch_of(dtype=getattr(torch, kind))
+    backward(module, *batch)
+    right = module[0].weight.grad.numpy().copy()
+    for bit in range(mantissa - 10, bits(0).nbytes * 8):
+        flipped = right.copy()
+        flipped.view(bits)[1, 2] ^= bits(1 << bit)
+        module[0].weight.grad = torch.from_numpy(flipped)
+        report = hook(module, on_failure="log")(MSE, *batch)
+        assert [tensor.name for tensor in report.culprits] == ["0.weight"], bit
+
+
 @pytest.mark.parametrize("n_parts", [2, 3, 5])
 def test_accumulation_that_was_not_divided_is_found_with_the_number_of_micro_batches(n_parts):
     module, batch = mlp(), batch_of(30)
