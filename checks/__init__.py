@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from checks.check import GradientCheckError, assert_gradients, check_gradients
 from checks.flat import check_flat
+from checks.hook import GradientCheckHook
 from checks.measure.difference import relative_difference
 from checks.measure.slopes import numerical_gradient
 from checks.report.findings import TensorReport
@@ -18,6 +19,7 @@ __all__ = [
     "Cause",
     "GradientCheck",
     "GradientCheckError",
+    "GradientCheckHook",
     "GradientReport",
     "Proof",
     "TensorReport",

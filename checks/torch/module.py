@@ -1,16 +1,20 @@
 """The gradient check for a torch module, as for one with a hand-written `torch.autograd.Function`."""
 
 import logging
+import math
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from checks.check import GradientCheckError, check_gradients
+from checks.loop import Loop
 from checks.report.report import GradientReport
+from checks.torch.applied import Gradients, compare_applied, gradients_of
 from checks.torch.twin import LossFunction, Tensors, Twin, generators_untouched, mapped, one_thread, tensors_in
-from checks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +73,12 @@ def check_module(
         return check_gradients(twin.loss, twin.gradients, twin.parameters(), coverage=coverage, **options)
 
 
-class GradientCheckHook:
-    """Checks the gradients of a torch module every k iterations of a plain loop.
+class GradientCheckHook(Loop):
+    """Checks the gradients of a torch module every k iterations of a plain loop, and what is about to be applied.
 
-    Call it between ``loss.backward()`` and ``optimizer.step()``: a wrong gradient is then halted before it is
-    applied.
+    Call it between ``loss.backward()`` and ``optimizer.step()``, before gradients are clipped: a wrong one is then
+    halted before it is applied. Two questions are asked: whether backprop is right, on some rows of the batch, as
+    `check_module` does; and whether ``p.grad`` is the gradient of the loss on the whole batch.
 
     Parameters
     ----------
@@ -81,7 +86,13 @@ class GradientCheckHook:
     every : int, default=100
         Check at the calls ``every, 2·every, …``.
     rows : int or None, default=64
-        Of each batch, that many rows from a fresh random choice; None for all of them.
+        Of each batch, that many rows from a fresh random choice for the first question; None for all of them.
+    applied : bool, default=True
+        Ask the second question.
+    grad_scale : float or callable, default=1.0
+        What ``p.grad`` is multiplied by until it is unscaled, or a function that gives it: ``scaler.get_scale``.
+    autocast : torch.dtype, optional
+        In which the forward pass runs under ``torch.autocast``.
     on_failure : {"raise", "log"}, default="raise"
     seed : int, default=0
         Of the choice of rows, and of directions.
@@ -93,7 +104,20 @@ class GradientCheckHook:
     iteration : int
         Calls so far.
     reports : dict of int to GradientReport
-        By iteration.
+        By iteration, the last 100.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is out of range.
+
+    Notes
+    -----
+    The reference for ``p.grad`` is autograd in float64, in the module's own mode. How far a right one may lie beside
+    it is measured, by the same gradient in the module's own precision at parameters a rounding away. Where the module
+    draws random numbers, as dropout does while training, or depends on the forward pass before, ``p.grad`` cannot be
+    compared: a note of the report and, once, a warning in the log say so. Batch norm that is training takes the
+    statistics of each micro-batch, so what they add up to is the gradient of no batch: there, use ``applied=False``.
 
     Raises
     ------
@@ -116,26 +140,44 @@ class GradientCheckHook:
         every: int = 100,
         *,
         rows: int | None = 64,
+        applied: bool = True,
+        grad_scale: float | Callable[[], float] = 1.0,
+        autocast: torch.dtype | None = None,
         on_failure: Literal["raise", "log"] = "raise",
         seed: int = 0,
         **options: Any,
     ) -> None:
-        for name, value in (("every", every), ("rows", 1 if rows is None else rows)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is out of range. Expected an integer >= 1. Received {value!r}.")
-        if on_failure not in ("raise", "log"):
-            raise ValueError(f"on_failure is unknown. Expected 'raise' or 'log'. Received {on_failure!r}.")
+        super().__init__(every, on_failure, seed)
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            raise ValueError(f"rows is out of range. Expected an integer >= 1. Received {rows!r}.")
+        if not isinstance(applied, bool):
+            raise TypeError(f"applied is of the wrong kind. Expected True or False. Received {applied!r}.")
+        if autocast is not None and not (isinstance(autocast, torch.dtype) and autocast.is_floating_point):
+            expected = "Expected a dtype of floating point, such as torch.bfloat16"
+            raise TypeError(f"autocast is of the wrong kind. {expected}. Received {autocast!r}.")
         self.module = module
-        self.every = every
         self.rows = rows
-        self.on_failure = on_failure
+        self.applied = applied
+        self.grad_scale = grad_scale
+        self.autocast = autocast
         self.options = options
-        self.iteration = 0
-        self.reports: dict[int, GradientReport] = {}
-        self._rng = np.random.default_rng(seed)
+        self._previous: Gradients = {}
+        self._warned = False
+        if not callable(grad_scale):
+            self._scale()
 
     def __call__(self, loss_fn: LossFunction, inputs: Tensors, targets: Tensors) -> GradientReport | None:
         """Count an iteration, and check if it is one to be checked.
+
+        Parameters
+        ----------
+        loss_fn, inputs, targets
+            As in `check_module`: of the whole batch, where gradients are accumulated over micro-batches.
+
+        Returns
+        -------
+        GradientReport or None
+            None at a call at which nothing is checked.
 
         Raises
         ------
@@ -145,14 +187,41 @@ class GradientCheckHook:
         self.iteration += 1
         if self.iteration % self.every:
             return None
-        inputs, targets = self._some_rows(inputs, targets)
-        report = check_module(self.module, loss_fn, inputs, targets, rng=self._rng, **self.options)
-        self.reports[self.iteration] = report
-        level = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
-        logger.log(level[report.verdict], "iteration %d  %s", self.iteration, report.summary())
-        if report.verdict is Verdict.FAIL and self.on_failure == "raise":
-            raise GradientCheckError(report, f"Training halted at iteration {self.iteration}.\n{report}")
+        some = self._some_rows(inputs, targets)
+        report = check_module(self.module, loss_fn, *some, rng=self._rng, **self.options)
+        if self.applied:
+            report = self._with_applied(report, loss_fn, inputs, targets)
+        if self._is_to_halt(report, logger):
+            raise GradientCheckError(report, self._halted(report))
         return report
+
+    def _with_applied(
+        self, report: GradientReport, loss_fn: LossFunction, inputs: Tensors, targets: Tensors
+    ) -> GradientReport:
+        """Ask the second question; what the first has found stands."""
+        of_batch = self.module, loss_fn, inputs, targets
+        scale = self._scale()
+        gradients = gradients_of(self.module, scale)
+        how: dict[str, Any] = {"scale": scale, "threshold": report.threshold, "previous": self._previous}
+        with generators_untouched(self.module), np.errstate(invalid="ignore", over="ignore"):
+            exact = Twin(*of_batch, own_mode=True)
+            own = Twin(*of_batch, own_mode=True, own_precision=True, autocast=self.autocast)
+            found = compare_applied(gradients, exact, own, **how)
+        self._previous = gradients
+        if not found.is_compared and not self._warned:
+            logger.warning("iteration %d  %s", self.iteration, found.note)
+            self._warned = True
+        failed = {tensor.name for tensor in report.culprits}
+        rows = {name: row for name, row in found.wrong.items() if name not in failed}
+        difference = float(np.maximum(found.difference, report.difference)) if rows else report.difference
+        tensors = {**report.tensors, **rows}
+        return replace(report, tensors=tensors, difference=difference, notes=(*report.notes, found.note))
+
+    def _scale(self) -> float:
+        scale = self.grad_scale() if callable(self.grad_scale) else self.grad_scale
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0.0 < scale < math.inf:
+            raise ValueError(f"grad_scale is out of range. Expected a finite number > 0. Received {scale!r}.")
+        return float(scale)
 
     def _some_rows(self, inputs: Tensors, targets: Tensors) -> tuple[Tensors, Tensors]:
         sizes = {len(tensor) for tensor in tensors_in((inputs, targets)) if tensor.ndim}

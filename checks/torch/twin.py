@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 
 from checks.measure.layout import Array
 
+#: Relative distance up to which two gradients in float64 are the same: where threads add up, the order may differ.
+SAME = 1e-9
 #: A tensor, or a tuple, list or dict of them; anything else in it is passed on as it is.
 Tensors: TypeAlias = Any
 #: ``loss_fn(outputs, targets) -> scalar tensor``.
@@ -18,41 +20,65 @@ LossFunction: TypeAlias = Callable[[Any, Any], torch.Tensor]
 
 
 class Twin:
-    """A float64 copy of a module on fixed rows: its loss as a pure function of the parameters."""
+    """A copy of a module on fixed rows, in float64 unless asked otherwise: its loss as a function of the parameters."""
 
     def __init__(
-        self, module: torch.nn.Module, loss_fn: LossFunction, inputs: Tensors, targets: Tensors, *, own_mode: bool
+        self,
+        module: torch.nn.Module,
+        loss_fn: LossFunction,
+        inputs: Tensors,
+        targets: Tensors,
+        *,
+        own_mode: bool,
+        own_precision: bool = False,
+        autocast: torch.dtype | None = None,
     ) -> None:
-        self._module = copy.deepcopy(module).double()
+        self._module = copy.deepcopy(module)
+        self._loss_fn = copy.deepcopy(loss_fn) if isinstance(loss_fn, torch.nn.Module) else loss_fn
+        self._inputs, self._targets = mapped(torch.Tensor.detach, inputs), mapped(torch.Tensor.detach, targets)
+        if not own_precision:
+            self._module.double()
+            self._loss_fn = self._loss_fn.double() if isinstance(self._loss_fn, torch.nn.Module) else loss_fn
+            self._inputs, self._targets = mapped(_as_double, self._inputs), mapped(_as_double, self._targets)
         if not own_mode:
             self._module.eval()
-        self._loss_fn = copy.deepcopy(loss_fn).double() if isinstance(loss_fn, torch.nn.Module) else loss_fn
-        self._inputs, self._targets = mapped(_as_double, inputs), mapped(_as_double, targets)
         self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
         if not self._parameters:
             raise ValueError("no parameter requires a gradient. Expected at least one. Received none.")
         self._buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()] if own_mode else []
         self._own_mode = own_mode
+        self._autocast = autocast
 
     def parameters(self) -> dict[str, Array]:
         """Copy the parameters."""
-        return {name: np.array(p.detach().cpu().numpy()) for name, p in self._parameters.items()}
+        return {name: as_array(p) for name, p in self._parameters.items()}
+
+    def eps(self) -> dict[str, float]:
+        """Give the spacing at 1 of the coarsest dtype that each parameter goes through."""
+        dtypes = {name: (p.dtype, self._autocast or p.dtype) for name, p in self._parameters.items()}
+        return {name: max(torch.finfo(dtype).eps for dtype in both) for name, both in dtypes.items()}
 
     def loss(self, parameters: dict[str, Array]) -> float:
         """Evaluate the loss."""
         self._put(parameters)
+        self._begin()
         with torch.no_grad():
             return float(self._evaluate().item())
 
     def gradients(self, parameters: dict[str, Array]) -> dict[str, Array]:
         """Evaluate the gradient by autograd; what does not take part in the loss has a gradient of zero."""
         self._put(parameters)
-        with torch.enable_grad():
-            found = torch.autograd.grad(self._evaluate(), list(self._parameters.values()), allow_unused=True)
-        return {
-            name: np.zeros(p.shape) if gradient is None else gradient.detach().cpu().numpy()
-            for (name, p), gradient in zip(self._parameters.items(), found, strict=True)
-        }
+        self._begin()
+        return self._differentiate()
+
+    def repeats(self) -> bool:
+        """Say whether another evaluation gives the same gradient, draws nothing, and depends on no other before it."""
+        self._begin()
+        first, states = self._differentiate(), generator_states(self._module)
+        again = self._differentiate()
+        drew = generator_states(self._module) != states
+        apart = [np.linalg.norm(again[name] - first[name]) > SAME * np.linalg.norm(first[name]) for name in first]
+        return not drew and not any(apart)
 
     def _put(self, parameters: dict[str, Array]) -> None:
         with torch.no_grad():
@@ -61,17 +87,43 @@ class Twin:
                     raise TypeError("torch modules are evaluated at real parameters")
                 self._parameters[name].copy_(torch.from_numpy(value))
 
-    def _evaluate(self) -> torch.Tensor:
+    def _begin(self) -> None:
+        """Let the next evaluation draw and begin as every other."""
         if self._own_mode:
             torch.manual_seed(0)
             for buffer, value in self._buffers:
                 buffer.copy_(value)
+
+    def _differentiate(self) -> dict[str, Array]:
+        with torch.enable_grad():
+            found = torch.autograd.grad(self._evaluate(), list(self._parameters.values()), allow_unused=True)
+        return {
+            name: np.zeros(p.shape) if gradient is None else as_array(gradient)
+            for (name, p), gradient in zip(self._parameters.items(), found, strict=True)
+        }
+
+    def _evaluate(self) -> torch.Tensor:
         inputs = self._inputs if isinstance(self._inputs, tuple) else (self._inputs,)
-        loss = self._loss_fn(self._module(*inputs), self._targets)
+        device = next(iter(self._parameters.values())).device.type
+        with nullcontext() if self._autocast is None else torch.autocast(device, dtype=self._autocast):
+            loss = self._loss_fn(self._module(*inputs), self._targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise ValueError(f"the loss is no scalar. Expected a tensor of one number. Received {shape}.")
         return loss
+
+
+def as_array(tensor: torch.Tensor) -> Array:
+    """Copy a tensor, dense or sparse, of any precision, to a float64 array."""
+    return np.array(tensor.detach().to_dense().cpu().double().numpy())
+
+
+def generator_states(module: torch.nn.Module) -> list[Any]:
+    """List the states of every global generator that a forward pass may draw from; equal where nothing was drawn."""
+    devices = sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
+    _, of_numpy, *rest = np.random.get_state()
+    return [*(state.numpy().tobytes() for state in states), random.getstate(), np.asarray(of_numpy).tobytes(), rest]
 
 
 @contextmanager

@@ -209,8 +209,10 @@ def test_several_inputs_a_loss_with_buffers_and_integer_targets():
     targets = torch.arange(9) % 3
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))
     inputs = (torch.randn(9, 4), torch.randn(9, 2))
-    assert library.check_module(Two(), weighted, inputs, targets).verdict is Verdict.PASS
-    assert library.GradientCheckHook(Two(), every=1, rows=5)(weighted, inputs, targets).verdict is Verdict.PASS
+    module = Two()
+    assert library.check_module(module, weighted, inputs, targets).verdict is Verdict.PASS
+    weighted(module(*inputs), targets).backward()
+    assert library.GradientCheckHook(module, every=1, rows=5)(weighted, inputs, targets).verdict is Verdict.PASS
     assert weighted.weight.dtype is torch.float32
 
 
