@@ -117,8 +117,8 @@ class Violation:
         question, recorded = AppliedCheck(layout, options), self.report.get("applied") or {}
         applied, _ = question.ask(step, np.random.default_rng(0))
         if applied.cause is Cause.NOT_REPEATABLE and recorded.get("cause") != applied.cause:  # another network: its own
-            own = question.backprop(step)
-            applied, _ = question.ask(replace(step, returned=own, applied=own), np.random.default_rng(0))
+            given = question.backprop(step)
+            applied, _ = question.ask(replace(step, returned=given, applied=given), np.random.default_rng(0))
         return replace(report, applied=applied)
 
 
