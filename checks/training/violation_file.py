@@ -57,6 +57,9 @@ def read_violation(path: Path | str) -> Violation:
         _hold(len(set(names)) == len(names) > 0, "names", "different names", names)
         _hold_facts(facts)
         arrays = _arrays(archive, names)
+        _hold((facts.get("masks") is None) == (not arrays["step"]), "masks", "those of a step", facts.get("masks"))
+        answer = facts["report"].get("applied")
+        _hold((answer is None) == (not arrays["step"]), "report", "an answer about the step, if one is kept", answer)
     except BrokenError as error:
         raise ArchiveError(f"{path} is no violation: {error}") from error
     return Violation(**facts, **arrays)
@@ -126,7 +129,8 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
         vectors = [step[name].shape for name in STEP_ARRAYS if name not in ("inputs", "targets")]
         _hold(vectors == [(size,)] * 4, "step", f"vectors of {size} numbers", vectors)
         fits = step["inputs"].shape == (rows, inputs.shape[1]) and step["targets"].shape == (rows,) and rows > 0
-        _hold(fits, "step.inputs", f"rows of {inputs.shape[1]} numbers", step["inputs"].shape)
+        fits = fits and np.isfinite(step["inputs"]).all() and np.isin(step["targets"], (0.0, 1.0)).all()
+        _hold(fits, "step.inputs", f"finite rows of {inputs.shape[1]} numbers, targets 0 or 1", step["inputs"].shape)
     return {"index": index, "inputs": inputs, "targets": targets, **tensors, "step": step}
 
 

@@ -1,9 +1,12 @@
 """The file of a violation: what goes in comes out, and what no check has left is refused field by field."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from checks import GradientCheck
+from checks.report.findings import Applied
 from checks.training.callback import TrainingHaltedByCheck
 from checks.training.violation_file import read_violation, write_violation
 from experiments.bugs.bugs import plant
@@ -71,7 +74,7 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path):
 
 def test_a_fact_that_is_missing_or_of_the_wrong_kind_is_refused(kept, forge):
     names = set(read_archive(kept, "violation", 1).facts) - {"kind", "version"}
-    assert names >= {"iteration", "report", "generator", "network", "settings", "versions"}
+    assert names >= {"iteration", "report", "generator", "network", "settings", "versions", "masks"}
     for name in names:
         refused(name, forge)
 
@@ -101,6 +104,16 @@ def refused(name, forge):
         {"numerical.b1": np.zeros(4)},
         {"parameters.W1": np.zeros((3, 5), np.int64)},
         {"parameters.W3": np.zeros((3, 5))},
+        {"step.begin": np.zeros(21)},
+        {"step.now": np.zeros((22, 1))},
+        {"step.returned": np.zeros(22, np.float32)},
+        {"step.applied": np.zeros(22, np.int64)},
+        {"step.inputs": np.zeros((7, 5))},
+        {"step.inputs": np.zeros((8, 4))},
+        {"step.inputs": np.full((8, 5), np.nan)},
+        {"step.targets": np.zeros(7)},
+        {"step.targets": np.full(8, 0.5)},
+        {"step.gradients": np.zeros(22)},
     ],
     ids=lambda arrays: "-".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()),
 )
@@ -112,6 +125,64 @@ def test_arrays_that_do_not_belong_together_are_refused(arrays, forge):
 def test_an_array_that_is_missing_is_refused(forge):
     with pytest.raises(ArchiveError, match=r"Received a difference in numerical\.W2"):
         read_violation(forge(without=["numerical.W2"]))
+
+
+@pytest.mark.parametrize("name", ["begin", "now", "inputs", "targets", "returned", "applied"])
+def test_a_step_is_kept_whole_or_not_at_all(name, kept, forge):
+    with pytest.raises(ArchiveError, match=rf"Received a difference in step\.{name}"):
+        read_violation(forge(without=[f"step.{name}"]))
+
+
+def test_the_step_the_masks_and_the_answer_about_them_go_together(kept, forge):
+    archive = read_archive(kept, "violation", 1)
+    step = [name for name in archive.arrays if name.startswith("step.")]
+    report = {name: value for name, value in archive.facts["report"].items() if name != "applied"}
+    with pytest.raises(ArchiveError, match=r"masks is broken\. Expected those of a step\. Received "):
+        read_violation(forge(without=step))
+    with pytest.raises(ArchiveError, match=r"report is broken\. Expected an answer about the step.* Received "):
+        read_violation(forge(without=[*step, "masks"]))
+    with pytest.raises(ArchiveError, match=r"report is broken\. Expected an answer about the step.* Received None"):
+        read_violation(forge(facts={"report": report}))
+    bare = read_violation(forge(facts={"report": report}, without=[*step, "masks"]))  # as with applied=False
+    assert (bare.step, bare.masks) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"bit_generator": "MT19937"},
+        {"bit_generator": "PCG64"},
+        {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}, "has_uint32": 0, "uinteger": 0},
+        {"bit_generator": "PCG64", "state": {"state": 10**400, "inc": 1}, "has_uint32": 0, "uinteger": 0},
+    ],
+)
+@pytest.mark.parametrize("name", ["masks", "generator"])
+def test_the_state_of_no_generator_is_refused(name, forged, forge):
+    with pytest.raises(ArchiveError, match=rf"The {name} is broken\. Expected the state of a PCG64\. Received"):
+        read_violation(forge(facts={name: forged}))
+
+
+@pytest.mark.parametrize(
+    ("field", "forged"),
+    [
+        ("verdict", "MAYBE"),
+        ("cause", "bad luck"),
+        ("difference", "small"),
+        ("tensor", 3),
+        ("dtype", None),
+        ("n_rows", -1),
+        ("excluded", {"W1": "little"}),
+        ("sentence", 7),
+        ("evaluations", 0.5),
+        ("seconds", []),
+    ],
+)
+def test_a_forged_answer_to_the_second_question_is_refused_by_name(kept, forge, field, forged):
+    report = read_archive(kept, "violation", 1).facts["report"]
+    assert set(report["applied"]) == {part.name for part in dataclasses.fields(Applied)}
+    report["applied"] |= {field: forged}
+    with pytest.raises(ArchiveError, match=rf"report\.applied\.{field}.* is broken\. Expected .* Received"):
+        read_violation(forge(facts={"report": report}))
 
 
 def test_the_byte_order_of_another_machine_is_no_matter(kept, forge):
