@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from checks.measure.difference import euclidean
 from checks.measure.layout import Array
 
 
@@ -30,7 +31,7 @@ class Entries:
     def wrong(self, threshold: float) -> Array:
         """Mask of the entries that are wrong by more than their share of the threshold and rounding."""
         known = self.known
-        scale = np.linalg.norm(self.gradient[known]) + np.linalg.norm(self.numerical[known])
+        scale = euclidean(self.gradient[known]) + euclidean(self.numerical[known])
         share = threshold * scale / np.sqrt(known.sum())
         beyond: Array = known & (np.abs(self.error) > share + np.where(known, self.bounds, 0.0))
         return beyond

@@ -6,6 +6,7 @@ import numpy as np
 
 from checks.explain.entries import Suspect
 from checks.explain.mistake import Hints, Kind, Mistake
+from checks.measure.difference import euclidean
 from checks.measure.layout import SINGLE, Array
 
 #: An error is explained when what is left of it is below this share (or below the bounds of the measurement).
@@ -37,7 +38,7 @@ def signature(suspect: Suspect, threshold: float, hints: Hints) -> Mistake | Non
 
 
 def _one_entry(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
-    blurred = np.linalg.norm(suspect.bounds[suspect.known]) > BLURRED * np.abs(suspect.error).max()
+    blurred = euclidean(suspect.bounds[suspect.known]) > BLURRED * np.abs(suspect.error).max()
     if suspect.gradient.size == 1 or not (suspect.alone or (wrong.sum() == 1 and not blurred)):
         return None
     where = suspect.known if suspect.alone else wrong
@@ -148,13 +149,13 @@ def _fit(suspect: Suspect, basis: list[Array], target: Array | None = None) -> A
     known = suspect.known
     error = (suspect.error if target is None else target)[known]
     columns = np.stack([part[known] for part in basis], axis=1)
-    size = np.linalg.norm(suspect.error[known])
-    allowed = EXPLAINED * size + 4.0 * np.linalg.norm(suspect.bounds[known])
+    size = euclidean(suspect.error[known])
+    allowed = EXPLAINED * size + 4.0 * euclidean(suspect.bounds[known])
     lengths = np.linalg.norm(columns, axis=0)
-    if not lengths.all() or 4.0 * np.linalg.norm(suspect.bounds[known]) > 0.1 * size:
-        return None if target is None or np.linalg.norm(error) > allowed else np.zeros(len(basis))
+    if not lengths.all() or 4.0 * euclidean(suspect.bounds[known]) > 0.1 * size:
+        return None if target is None or euclidean(error) > allowed else np.zeros(len(basis))
     coefficients = np.linalg.lstsq(columns / lengths, error, rcond=None)[0] / lengths
-    left = float(np.linalg.norm(error - columns @ coefficients))
+    left = euclidean(error - columns @ coefficients)
     return coefficients if left <= allowed else None
 
 

@@ -11,7 +11,7 @@ from checks.judge.examine import confirm_complex, examine
 from checks.judge.location import look_closer
 from checks.judge.power import CONFIDENCE, excluded_error, random_direction
 from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
-from checks.measure.difference import largest
+from checks.measure.difference import euclidean, largest
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
@@ -68,7 +68,7 @@ class DirectionCheck:
         self.options = options
         self.use_complex = options.derivative == "complex" and confirm_complex(objective, options.step)
         self.rng = rng
-        self.norms = {name: math.sqrt(gradient[place] @ gradient[place]) for name, place in self.slices.items()}
+        self.norms = {name: euclidean(gradient[place]) for name, place in self.slices.items()}
         self.reach = self._reach()
         self.empty = {name: empty(objective, name) for name, place in self.slices.items() if place.start == place.stop}
         self.suspects: dict[str, Reading] = {}
@@ -100,7 +100,7 @@ class DirectionCheck:
         if self.use_complex and self.objective.complex_refusal is None:
             slope = complex_slope(self.objective, direction)
         else:  # a reach made for the complex step may be long; the step along it is not
-            length = max(1.0, float(np.linalg.norm(direction / self.objective.scale())))
+            length = max(1.0, euclidean(direction / self.objective.scale()))
             slope = central_slope(self.objective, direction, self.options.step / length)
         return Reading(direction, float(self.gradient @ direction), slope)
 

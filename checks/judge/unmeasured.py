@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from checks.explain.entries import Suspect
+from checks.measure.difference import euclidean
 from checks.measure.layout import Array
 from checks.measure.objective import Objective
 from checks.report.findings import TensorReport, Tensors
@@ -99,7 +100,7 @@ def _blank(
         verdict=verdict,
         cause=cause,
         difference=0.0 if cause is Cause.AGREES else math.nan,
-        gradient_norm=math.nan if worst is None else float(np.linalg.norm(gradient)),
+        gradient_norm=math.nan if worst is None else euclidean(gradient),
         worst_index=() if worst is None else objective.layout.index(name, worst),
         gradient=math.nan if worst is None else float(gradient[worst]),
         numerical=math.nan,

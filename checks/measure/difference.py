@@ -7,6 +7,8 @@ import numpy as np
 
 from checks.measure.layout import Array, Structure
 
+TINY = 1e-280  # of a sum of squares: below, they may have lost digits
+
 
 def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
     """Compare two gradients by the classic number, dimensionless, from 0 (equal) to 1 (opposite).
@@ -26,12 +28,24 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
         left, right = (_flat([part[name] for name in gradient]) for part in (gradient, gradapprox))
     else:
         left, right = _flat(gradient), _flat(gradapprox)
-    with np.errstate(over="ignore"):
-        difference, scale = np.linalg.norm(left - right), np.linalg.norm(left) + np.linalg.norm(right)
-        if np.isinf(scale) and np.isfinite(left).all() and np.isfinite(right).all():  # their squares overflow
-            largest_entry = max(np.abs(left).max(), np.abs(right).max())
-            return relative_difference(left / largest_entry, right / largest_entry)
-    return float(difference) / float(scale) if scale != 0.0 else 0.0
+    scale = euclidean(left) + euclidean(right)
+    if math.isinf(scale):
+        left, right = 0.25 * left, 0.25 * right
+        scale = euclidean(left) + euclidean(right)
+    return euclidean(left - right) / scale if scale != 0.0 else 0.0
+
+
+def euclidean(vector: Array) -> float:
+    """Give the Euclidean norm, also where the squares overflow or vanish: then the entries are scaled first."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares = float(np.vdot(vector, vector))
+        if TINY < squares < math.inf or not vector.size:
+            return math.sqrt(squares)
+        top = float(np.max(np.abs(vector)))
+        if top == 0.0 or not math.isfinite(top):
+            return top
+        scaled = vector / top
+        return top * math.sqrt(float(np.vdot(scaled, scaled)))
 
 
 def largest(values: Iterable[float]) -> float:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from checks.measure.difference import euclidean
 from checks.measure.layout import Array, Layout, Structure
 from checks.measure.processes import one_thread, run
 
@@ -116,7 +117,7 @@ class Objective:
 
     def length(self, direction: Array) -> float:
         """Give the length of a direction in units of ``max(1, |theta|)``."""
-        return float(np.linalg.norm(direction / self.scale()))
+        return euclidean(direction / self.scale())
 
     # One evaluation.
 
