@@ -151,7 +151,7 @@ def _fit(suspect: Suspect, basis: list[Array], target: Array | None = None) -> A
     columns = np.stack([part[known] for part in basis], axis=1)
     size = euclidean(suspect.error[known])
     allowed = EXPLAINED * size + 4.0 * euclidean(suspect.bounds[known])
-    lengths = np.linalg.norm(columns, axis=0)
+    lengths = np.array([euclidean(column) for column in columns.T])
     if not lengths.all() or 4.0 * euclidean(suspect.bounds[known]) > 0.1 * size:
         return None if target is None or euclidean(error) > allowed else np.zeros(len(basis))
     coefficients = np.linalg.lstsq(columns / lengths, error, rcond=None)[0] / lengths
