@@ -36,8 +36,9 @@ FLOORS = {
         "explain",
         "report",
         "judge",
-        "check loop",
-        "flat hook torch training",
+        "check",
+        "flat hook training",
+        "torch",
     ],
     "experiments": [
         "screen notebook peers bugs",
