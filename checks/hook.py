@@ -11,42 +11,10 @@ from checks.judge.precision import ROUNDED, allowing_for, eps_of
 from checks.measure.layout import Structure
 from checks.measure.objective import Loss
 from checks.options import THRESHOLD, Options
+from checks.report.loop import Loop
 from checks.report.report import GradientReport
-from checks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
-
-#: Reports that a hook keeps; a loop may run for weeks.
-KEPT = 100
-LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
-
-
-class Loop:
-    """Counts the calls of a loop, logs its reports, and keeps the last ones."""
-
-    def __init__(self, every: int, on_failure: str, seed: int) -> None:
-        for name, value, least in (("every", every, 1), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
-        if on_failure not in ("raise", "log"):
-            raise ValueError(f"on_failure is unknown. Expected 'raise' or 'log'. Received {on_failure!r}.")
-        self.every = every
-        self.on_failure = on_failure
-        self.iteration = 0
-        self.reports: dict[int, GradientReport] = {}
-        self._rng = np.random.default_rng(seed)
-
-    def _is_to_halt(self, report: GradientReport, logger: logging.Logger) -> bool:
-        """Log and keep a report; say whether it ends the loop."""
-        report.column("untouched")  # counted now: what it is counted from is as large as the gradient
-        self.reports[self.iteration] = report
-        while len(self.reports) > KEPT:
-            del self.reports[next(iter(self.reports))]
-        logger.log(LEVELS[report.verdict], "iteration %d  %s", self.iteration, report.summary())
-        return report.verdict is Verdict.FAIL and self.on_failure == "raise"
-
-    def _halted(self, report: GradientReport) -> str:
-        return f"Training halted at iteration {self.iteration}.\n{report}"
 
 
 class GradientCheckHook(Loop):

@@ -37,8 +37,7 @@ FLOORS = {
         "report",
         "judge",
         "check",
-        "flat hook training",
-        "torch",
+        "flat hook torch training",
     ],
     "experiments": [
         "screen notebook peers bugs",

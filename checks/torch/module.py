@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from checks.check import GradientCheckError, check_gradients
-from checks.hook import Loop
+from checks.report.loop import Loop
 from checks.report.report import GradientReport
 from checks.torch.applied import Gradients, compare_applied, gradients_of
 from checks.torch.twin import LossFunction, Tensors, Twin, generators_untouched, mapped, one_thread, tensors_in
