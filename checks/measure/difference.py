@@ -7,6 +7,9 @@ import numpy as np
 
 from checks.measure.layout import Array, Structure
 
+#: The square of a smaller number has lost digits, or is zero.
+SQUARABLE = 1e-140
+
 
 def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
     """Compare two gradients by the classic number, dimensionless, from 0 (equal) to 1 (opposite).
@@ -26,7 +29,13 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
         left, right = (_flat([part[name] for name in gradient]) for part in (gradient, gradapprox))
     else:
         left, right = _flat(gradient), _flat(gradapprox)
-    scale = float(np.linalg.norm(left) + np.linalg.norm(right))
+    with np.errstate(over="ignore"):
+        scale = float(np.linalg.norm(left) + np.linalg.norm(right))
+    if not SQUARABLE < scale < math.inf:  # squares of what is finite may not be, and may vanish
+        most = float(max(np.abs(left).max(initial=0.0), np.abs(right).max(initial=0.0)))
+        if 0.0 < most < math.inf:
+            left, right = left / most, right / most
+            scale = float(np.linalg.norm(left) + np.linalg.norm(right))
     return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
 
 
