@@ -74,7 +74,7 @@ class AppliedCheck:
             lambda parameters: step.network.loss(parameters, *rows, self._replayed(step)),
             self.layout,
             step.begin.astype(np.float64),
-            step.applied.copy() if is_exact else twin,
+            step.returned.copy() if is_exact else twin,  # what was changed since is told without measuring
             complex_confirmed=complex_confirmed,
         )
         # The complex step reads a float64 gradient to its last digits; a float32 one has none that would need it.
@@ -116,7 +116,8 @@ class AppliedCheck:
         if report.verdict is Verdict.FAIL:
             first = report.culprits[0]
             told = first.mistake.sentence if first.mistake is not None else f"{first.evidence}."
-            sentence = f"{first.label} is {first.gradient:.9g}, should be {first.numerical:.9g}. {told}"
+            should = f", should be {first.numerical:.9g}" if np.isfinite(first.numerical) else ""
+            sentence = f"{first.label} is {first.gradient:.9g}{should}. {told}"
             found = _found(step, Verdict.FAIL, Cause.WRONG_ON_BATCH, first.label, sentence)
             return replace(found, difference=first.difference)
         if differs and not self._is_explained(step, twin):

@@ -129,7 +129,7 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
         vectors = [step[name].shape for name in STEP_ARRAYS if name not in ("inputs", "targets")]
         _hold(vectors == [(size,)] * 4, "step", f"vectors of {size} numbers", vectors)
         fits = step["inputs"].shape == (rows, inputs.shape[1]) and step["targets"].shape == (rows,) and rows > 0
-        fits = fits and np.isfinite(step["inputs"]).all() and np.isin(step["targets"], (0.0, 1.0)).all()
+        fits = bool(fits and np.isfinite(step["inputs"]).all() and np.isin(step["targets"], (0.0, 1.0)).all())
         _hold(fits, "step.inputs", f"finite rows of {inputs.shape[1]} numbers, targets 0 or 1", step["inputs"].shape)
     return {"index": index, "inputs": inputs, "targets": targets, **tensors, "step": step}
 
