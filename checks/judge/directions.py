@@ -11,7 +11,7 @@ from checks.judge.examine import confirm_complex, examine
 from checks.judge.location import look_closer
 from checks.judge.power import CONFIDENCE, excluded_error, random_direction
 from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
-from checks.measure.difference import largest
+from checks.measure.difference import largest, norm
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
@@ -28,6 +28,8 @@ FURTHER = 4
 CLEAR = 10.0
 #: Numbers drawn together: an eighth of a megabyte.
 PIECE = 16_384
+#: Tensors with larger gradients all have the same reach: the square of a much shorter one would be zero.
+HUGE = 1e100
 
 
 def check_direction(objective: Objective, options: Options, rng: np.random.Generator) -> Judged:
@@ -68,7 +70,7 @@ class DirectionCheck:
         self.options = options
         self.use_complex = options.derivative == "complex" and confirm_complex(objective, options.step)
         self.rng = rng
-        self.norms = {name: math.sqrt(gradient[place] @ gradient[place]) for name, place in self.slices.items()}
+        self.norms = {name: norm(gradient[place]) for name, place in self.slices.items()}
         self.reach = self._reach()
         self.empty = {name: empty(objective, name) for name, place in self.slices.items() if place.start == place.stop}
         self.suspects: dict[str, Reading] = {}
@@ -76,7 +78,7 @@ class DirectionCheck:
     def run(self) -> Tensors:
         """Check along the direction; look into every tensor if the two slopes do not agree."""
         whole = self._read_whole()
-        scale = math.sqrt(sum((self.reach[name] * norm) ** 2 for name, norm in self.norms.items()))
+        scale = math.hypot(*(self.reach[name] * size for name, size in self.norms.items()))
         tolerance = self.options.threshold * 2.0 * scale
         rows: dict[str, TensorReport] = {}
         unseen = list(self.slices)
@@ -132,8 +134,8 @@ class DirectionCheck:
         in units of the parameters, and what this proves of a tensor with a small gradient is said.
         """
         if self.use_complex:
-            largest = max(self.norms.values()) or 1.0
-            return {name: 1.0 / (norm or largest) for name, norm in self.norms.items()}
+            most = max(self.norms.values()) or 1.0
+            return {name: 1.0 / min(size or most, HUGE) for name, size in self.norms.items()}
         point, root = self.objective.point, np.sqrt(self.objective.layout.size)
         return {
             name: float(max(1.0, np.sqrt(np.sum(point[place] ** 2) / max(1, place.stop - place.start))) / root)
@@ -156,7 +158,7 @@ class DirectionCheck:
             readings += [self.read(self._draw([name])) for _ in range(FURTHER)]
         settled: list[Reading] = []
         while readings:
-            if np.sqrt(np.mean([reading.mismatch**2 for reading in readings + settled])) <= tolerance:
+            if _typical(readings + settled) <= tolerance:
                 return self._passed(name, readings + settled)
             worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
             finding = examine(self.objective, worst.direction, worst.claimed, tolerance, self.options.step)
@@ -202,7 +204,7 @@ class DirectionCheck:
     ) -> TensorReport:
         worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
         reach, norm, gradient = self.reach[name], self.norms[name], self.gradient[self.slices[name]]
-        size = math.sqrt(math.fsum(reading.mismatch**2 for reading in readings) / len(readings)) / reach
+        size = _typical(readings) / reach
         numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
         left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
         return TensorReport(
@@ -220,6 +222,11 @@ class DirectionCheck:
             confidence=CONFIDENCE,
             evidence=evidence,
         )
+
+
+def _typical(readings: list[Reading]) -> float:
+    """Give the root of the mean square of what the readings lie beside what was claimed."""
+    return math.hypot(*(reading.mismatch for reading in readings)) / math.sqrt(len(readings))
 
 
 def _counts(mask: Array, places: list[slice]) -> list[int]:

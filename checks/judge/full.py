@@ -8,7 +8,7 @@ from checks.explain.entries import Entries, Suspect
 from checks.judge.examine import confirm_complex, examine
 from checks.judge.ladder import Finding
 from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
-from checks.measure.difference import relative_difference
+from checks.measure.difference import norm, relative_difference
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
 from checks.measure.slopes import central_sweep, complex_sweep
@@ -80,13 +80,12 @@ class TensorCheck:
     def tolerance(self) -> float:
         """How large the norm of `error` may be: the threshold in the units of the gradient."""
         kept = ~self.aside & np.isfinite(self.numerical)
-        norms = np.linalg.norm(self.gradient[kept]) + np.linalg.norm(self.numerical[kept])
-        return self.options.threshold * float(norms)
+        return self.options.threshold * (norm(self.gradient[kept]) + norm(self.numerical[kept]))
 
     @property
     def agrees(self) -> bool:
         """Whether the tensor as a whole is within the threshold; NaN is not."""
-        return bool(np.linalg.norm(self.error) <= self.tolerance)
+        return norm(self.error) <= self.tolerance < math.inf
 
     def run(self) -> TensorReport:
         """Judge the tensor."""
@@ -166,21 +165,20 @@ class TensorCheck:
         if worst is None:
             worst = int(np.argmax(np.abs(self.error)))
         kept = ~self.aside
-        norm = float(np.linalg.norm(self.gradient))
-        leeway = float(np.linalg.norm(self.error) + np.linalg.norm(self.bounds[kept]))
+        size, leeway = norm(self.gradient), norm(self.error) + norm(self.bounds[kept])
         return TensorReport(
             name=self.name,
             shape=self.objective.layout.shapes[self.name],
             verdict=verdict,
             cause=cause,
             difference=relative_difference(self.gradient[kept], self.numerical[kept]),
-            gradient_norm=norm,
+            gradient_norm=size,
             worst_index=self.objective.layout.index(self.name, worst),
             gradient=float(self.gradient[worst]),
             numerical=float(self.numerical[worst]),
             kinks=int(self.aside.sum()),
             untouched=int(np.sum((self.gradient == 0.0) & (self.numerical == 0.0))),
-            excluded=leeway / norm if norm > 0.0 else math.inf,
+            excluded=leeway / size if size > 0.0 else math.inf,
             evidence=evidence,
             entries=self._entries(),
         )

@@ -39,6 +39,16 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
     return float(np.linalg.norm(left - right)) / scale if scale != 0.0 else 0.0
 
 
+def norm(vector: Array) -> float:
+    """Give the Euclidean norm; where squares overflow, of the vector scaled by its largest entry."""
+    with np.errstate(over="ignore"):
+        found = math.sqrt(vector @ vector)
+    if math.isfinite(found):
+        return found
+    most = float(np.abs(vector).max())
+    return most * norm(vector / most) if most < math.inf else most
+
+
 def largest(values: Iterable[float]) -> float:
     """Give the largest value; NaN wins, for a difference that is not known is not small."""
     found = 0.0

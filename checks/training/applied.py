@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from checks.check import compare
-from checks.measure.difference import largest, relative_difference
+from checks.measure.difference import largest, norm, relative_difference
 from checks.measure.layout import Array, Layout
 from checks.measure.objective import Objective
 from checks.options import Options
@@ -200,7 +200,7 @@ class AppliedCheck:
 
     def _norms(self, vector: Array) -> Array:
         """Give the Euclidean norm of every tensor of a vector."""
-        return np.array([np.linalg.norm(vector[place]) for place in self.layout.slices.values()], dtype=np.float64)
+        return np.array([norm(vector[place].astype(np.float64, copy=False)) for place in self.layout.slices.values()])
 
 
 def worst(layout: Layout, one: Array, other: Array) -> tuple[str, float, float]:
