@@ -62,6 +62,10 @@ def moves(gradients, inputs, rng, call, before, parameters):
     parameters["W2"][2, 3] += 1e-3
 
 
+def huge(gradients, inputs, rng, call, before, parameters):
+    gradients["W2"][2, 3:4] *= 2.0**126 if gradients.vector.dtype == np.float32 else 2.0**1000
+
+
 def in_float32(inputs, rng, call):
     return inputs.dtype == np.float32
 
@@ -75,6 +79,7 @@ ALWAYS = {
     "accumulates into out": (accumulates, 5, Cause.NOT_REPEATABLE, None),
     "moves the parameters": (moves, 1, Cause.MOVED, "W2[2, 3]"),
     "not finite": (scaled("W2", np.nan), 1, Cause.WRONG_ON_BATCH, "W2"),
+    "one entry far too large": (huge, 1, Cause.WRONG_ON_BATCH, "W2[2, 3]"),
     "a millionth too large": (scaled("W2", 1.0 + 1e-6), 1, Cause.WRONG_ON_BATCH, "W2"),
 }
 IN_FLOAT32 = {
