@@ -144,7 +144,8 @@ def compare(
         judged = check_direction(objective, options, np.random.default_rng() if rng is None else rng)
     tensors = _finite_passes(judged.tensors)
     if judged.failing:
-        mistakes = diagnose(judged.failing, options.threshold, hints())
+        with np.errstate(over="ignore", invalid="ignore"):  # a wrong gradient may be of any size
+            mistakes = diagnose(judged.failing, options.threshold, hints())
         tensors = tensors.with_rows({name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes})
     apart = {}
     if terms:

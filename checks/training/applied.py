@@ -147,7 +147,8 @@ class AppliedCheck:
         if report is not None and report.verdict is Verdict.FAIL:
             first = report.culprits[0]
             told = first.mistake.sentence if first.mistake is not None else f"{first.evidence}."
-            sentence = f"{first.label} is {first.gradient:.9g}, should be {first.numerical:.9g}. {told}"
+            should = f", should be {first.numerical:.9g}" if math.isfinite(first.numerical) else ""
+            sentence = f"{first.label} is {first.gradient:.9g}{should}. {told}"
             return Verdict.FAIL, Cause.WRONG_ON_BATCH, first.label, sentence, {first.name: first.difference}, {}
         if differs and not self._is_explained(step, apart, EASY * unit * norms):
             where, right, coarse = worst(self.layout, twin, step.applied)

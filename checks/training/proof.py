@@ -127,8 +127,6 @@ class Proof:
         The rows that some check exercised.
     active_share : float or None
         The largest share of the hidden units that one check found active.
-    precision : float or None
-        The largest relative difference between the gradient in the training precision and in float64.
     kinks : int
         Coordinates set aside because the loss has a kink there, over all checks.
     undecided, failures : list of (int, str, str)
@@ -141,6 +139,8 @@ class Proof:
         What the reader should know; about `MOST_KEPT`.
     seconds : float
         Time that all checks took.
+    applied : AppliedProof
+        What the answers to the second question add up to.
     """
 
     coverage: Literal["full", "directions"] = "full"

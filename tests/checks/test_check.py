@@ -226,6 +226,25 @@ def test_a_gradient_that_is_not_finite_fails_and_names_tensor_and_index(cubes, v
     assert report.tensors["b1"].verdict is Verdict.UNDECIDED
 
 
+@pytest.mark.parametrize(("coverage", "derivative"), WAYS)
+@pytest.mark.parametrize("scale", [1e120, 1e160, 1e300])
+def test_a_gradient_whose_square_is_no_float_is_judged_like_any_other(scale, coverage, derivative):
+    def check(factor):
+        return check_gradients(
+            lambda p: scale * (p["W"] ** 2).sum() + (p["b"] ** 2).sum(),
+            lambda p: {"W": factor * 2.0 * scale * p["W"], "b": 2.0 * p["b"]},
+            {"W": W, "b": B},
+            coverage=coverage,
+            derivative=derivative,
+            rng=np.random.default_rng(0),
+        )
+
+    right, wrong = check(1.0), check(2.0)
+    assert (right.verdict, wrong.verdict) == (Verdict.PASS, Verdict.FAIL)
+    assert right.tensors["W"].excluded < 1e-6
+    assert wrong.tensors["W"].difference == pytest.approx(1 / 3, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
