@@ -181,7 +181,8 @@ def docstrings(tree: ast.Module, public: set[str]) -> Iterator[tuple[str, int]]:
     def visit(node: ast.Module | ast.ClassDef | ast.FunctionDef, inside: bool) -> Iterator[tuple[str, int]]:
         for child in node.body:
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                told = child.name in public if node is tree else inside and not child.name.startswith("_")
+                hidden = child.name.startswith("_") and not child.name.endswith("__")
+                told = child.name in public if node is tree else inside and not hidden
                 if not told:
                     yield child.name, len((ast.get_docstring(child) or "").splitlines())
                 yield from visit(child, told)

@@ -59,6 +59,13 @@ class Optimizer(ABC):
     def clipped(self, gradient: Array, state: OptimizerState) -> Array:
         """Return `gradient`, or where it is longer than `max_norm`, it scaled down to that in ``state.scratch``.
 
+        Parameters
+        ----------
+        gradient : ndarray of shape (n_parameters,)
+        state : OptimizerState
+
+        Notes
+        -----
         The length is the Euclidean norm over all parameters: Pascanu et al., On the difficulty of training recurrent
         neural networks, ICML 2013, algorithm 1. A gradient that is not finite is given as it is.
         """

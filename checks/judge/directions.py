@@ -76,7 +76,7 @@ class DirectionCheck:
     def run(self) -> Tensors:
         """Check along the direction; look into every tensor if the two slopes do not agree."""
         whole = self._read_whole()
-        scale = math.sqrt(sum((self.reach[name] * norm) ** 2 for name, norm in self.norms.items()))
+        scale = math.hypot(*(self.reach[name] * norm for name, norm in self.norms.items()))
         tolerance = self.options.threshold * 2.0 * scale
         rows: dict[str, TensorReport] = {}
         unseen = list(self.slices)
@@ -157,7 +157,7 @@ class DirectionCheck:
             readings += [self.read(self._draw([name])) for _ in range(FURTHER)]
         settled: list[Reading] = []
         while readings:
-            if np.sqrt(np.mean([reading.mismatch**2 for reading in readings + settled])) <= tolerance:
+            if _typical(readings + settled) <= tolerance:
                 return self._passed(name, readings + settled)
             worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
             finding = examine(self.objective, worst.direction, worst.claimed, tolerance, self.options.step)
@@ -203,7 +203,7 @@ class DirectionCheck:
     ) -> TensorReport:
         worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
         reach, norm, gradient = self.reach[name], self.norms[name], self.gradient[self.slices[name]]
-        size = math.sqrt(math.fsum(reading.mismatch**2 for reading in readings) / len(readings)) / reach
+        size = _typical(readings) / reach
         numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
         left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
         return TensorReport(
@@ -221,6 +221,11 @@ class DirectionCheck:
             confidence=CONFIDENCE,
             evidence=evidence,
         )
+
+
+def _typical(readings: list[Reading]) -> float:
+    """Give the root mean square of the mismatches, which may be of any size."""
+    return math.hypot(*(reading.mismatch for reading in readings)) / math.sqrt(len(readings))
 
 
 def _counts(mask: Array, places: list[slice]) -> list[int]:

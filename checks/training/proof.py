@@ -197,7 +197,15 @@ class Proof:
             self._add_exceptions(iteration, report)
 
     def add_applied(self, iteration: int, applied: Applied) -> None:
-        """Add one answer to the second question: whether the gradient about to be applied is right."""
+        """Add one answer to the second question.
+
+        Parameters
+        ----------
+        iteration : int
+            When it was asked.
+        applied : Applied
+            Whether the gradient about to be applied was right.
+        """
         self.applied.add(iteration, applied)
         self.seconds += applied.seconds
         if applied.verdict is Verdict.FAIL:

@@ -39,8 +39,10 @@ class TrainingHalted(RuntimeError):
 class TrainingDiverged(RuntimeError):
     """The loss of a batch, or a parameter, is not finite: no wrong gradient, but most often steps that are too large.
 
-    Attributes
+    Parameters
     ----------
+    found : str
+        What is not finite, and where.
     iteration : int
         Of the batch with that loss, or the last one before the parameters were looked at.
     """
@@ -166,7 +168,18 @@ class TrainState:
             self.stop_reason = reason
 
     def demand_finite(self, loss: float = 0.0) -> None:
-        """Raise `TrainingDiverged` unless this loss and all parameters are finite."""
+        """Go on only where this loss and all parameters are finite.
+
+        Parameters
+        ----------
+        loss : float, default=0.0
+            Of a batch, in nats.
+
+        Raises
+        ------
+        TrainingDiverged
+            If one of them is not.
+        """
         vector = self.parameters.vector
         # Where all are finite, their squares usually add up to a number, which is quicker to tell; vdot does not warn.
         if math.isfinite(loss) and (np.isfinite(np.vdot(vector, vector)) or np.isfinite(vector).all()):

@@ -65,7 +65,18 @@ class Parameters(Arrays):
         np.copyto(self._views[name], values)
 
     def assign(self, values: Mapping[str, ArrayLike]) -> None:
-        """Write values of all names; a ValueError if names or shapes are others, and then nothing is written."""
+        """Write values of all names, or nothing.
+
+        Parameters
+        ----------
+        values : mapping of str to array-like
+            Of every name, in its shape.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no mapping; if names or shapes are others.
+        """
         if not isinstance(values, Mapping):
             raise TypeError(f"The values are no mapping. Expected arrays by name. Received {type(values).__name__}.")
         received = {name: np.shape(value) for name, value in values.items()}
