@@ -49,6 +49,8 @@ class Step:
     returned: Array  # the gradient as backprop gave it
     applied: Array  # and as it is about to be applied
     between: tuple[str, ...] = ()  # the callbacks that had their turn between the two
+    directions: Mapping[str, Any] | None = None  # state of the generator of directions when it was asked about
+    complex_confirmed: bool = False  # and whether the complex step was confirmed by then
 
 
 class AppliedCheck:

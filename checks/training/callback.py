@@ -217,6 +217,8 @@ class GradientCheck(Callback):
         step = run.watch.step(state)
         if step is not None:
             self._sizes.add(len(step.targets))
+            directions = dict(self._applied_rng.bit_generator.state)
+            step = replace(step, directions=directions, complex_confirmed=self._complex_confirmed)
             applied, along = run.applied.ask(step, self._applied_rng, complex_confirmed=self._complex_confirmed)
             self._complex_confirmed |= along.complex_confirmed
             self._add(state, run, step, applied)

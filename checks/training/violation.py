@@ -16,6 +16,7 @@ from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
+from trainer.network.parameters import Parameters
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -52,6 +53,8 @@ class Violation:
     settings: dict[str, Any]  # what else the user wanted kept
     versions: dict[str, str]  # of what the check ran on
     masks: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})  # see `Step`
+    directions: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})
+    confirmed_on_batch: bool = field(default=False, metadata={"may_lack": True})
     step: dict[str, Array] = field(default_factory=dict, metadata=ARRAY)  # its vectors and rows, if it was asked about
 
     @classmethod
@@ -91,6 +94,8 @@ class Violation:
             settings=to_plain(settings),
             versions=versions(),
             masks=None if step is None or step.masks is None else dict(step.masks),
+            directions=None if step is None or step.directions is None else dict(step.directions),
+            confirmed_on_batch=step is not None and step.complex_confirmed,
             step={} if step is None else {name: np.array(getattr(step, name), np.float64) for name in STEP_ARRAYS},
         )
 
@@ -101,20 +106,29 @@ class Violation:
     def check(self, network: Any, *, complex_confirmed: bool) -> GradientReport:
         """Check a network, whatever has ``loss`` and ``loss_and_gradients``, on this very case and its directions.
 
-        ``complex_confirmed`` is as recorded for the same network, and False for another one.
+        ``complex_confirmed`` is as recorded for the same network, and False for another one. Of the batch, the gradient
+        is asked about that this network gives: what a callback made of the recorded one is no network's doing.
         """
-        rng = np.random.default_rng(0)
-        rng.bit_generator.state = self.generator
+        rng = _generator(self.generator)
         own = {name: value for name, value in self.options.items() if name != "terms"}
         options, terms, probe = Options(**own), self.options["terms"], self.probe(network)
         report = probe.check(options, rng, terms=terms, complex_confirmed=complex_confirmed)
         if not self.step:
             return report
-        layout, dtype = Layout(self.parameters), np.dtype(self.dtype)
-        arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
-        step = Step(network, **arrays, masks=self.masks)
-        applied, _ = AppliedCheck(layout, options).ask(step, np.random.default_rng(0))
+        confirmed = self.confirmed_on_batch and (complex_confirmed or report.complex_confirmed)
+        asked = AppliedCheck(Layout(self.parameters), options)
+        applied, _ = asked.ask(self._made_again(network), _generator(self.directions), complex_confirmed=confirmed)
         return replace(report, applied=applied)
+
+    def _made_again(self, network: Any) -> Step:
+        """Make the step of the batch again, at the same parameters, with the same masks."""
+        dtype = np.dtype(self.dtype)
+        begin, inputs, targets = (self.step[name].astype(dtype) for name in ("begin", "inputs", "targets"))
+        parameters = Parameters({name: value.shape for name, value in self.parameters.items()}, begin.copy())
+        masks = None if self.masks is None else _generator(self.masks)
+        returned = network.loss_and_gradients(parameters, inputs, targets, masks)[1]
+        gradient = np.concatenate([np.ravel(returned[name]) for name in parameters]).astype(dtype)
+        return Step(network, begin, parameters.vector, inputs, targets, self.masks, gradient, gradient)
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -184,6 +198,13 @@ def versions() -> dict[str, str]:
     blas = config.get("Build Dependencies", {}).get("blas", {})
     found["BLAS"] = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
     return found | {"machine": platform.machine(), "system": platform.system()}
+
+
+def _generator(state: Mapping[str, Any] | None) -> np.random.Generator:
+    rng = np.random.default_rng(0)
+    if state is not None:
+        rng.bit_generator.state = state
+    return rng
 
 
 def _own(network: Any, *names: str) -> dict[str, Any]:

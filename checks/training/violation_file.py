@@ -76,7 +76,7 @@ def _hold_facts(facts: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise BrokenError(f"The options are broken. Expected those of a check. Received {error}") from error
     _hold(isinstance(options.get("terms"), bool), "options", "terms, true or false", options)
-    for name in ("generator", "masks"):
+    for name in ("generator", "masks", "directions"):
         try:
             if facts.get(name) is not None:
                 np.random.PCG64(0).state = facts[name]
