@@ -316,7 +316,7 @@ class GradientCheck(Callback):
         if state["settings"] != repr(self):
             raise ValueError(f"The check has other settings. Expected {state['settings']}. Received {self}.")
         self._rng.bit_generator.state = state["rng"]
-        self._complex_confirmed = state["complex_confirmed"]
+        self._complex_confirmed = from_plain(bool, state["complex_confirmed"], "complex_confirmed")
         self.proof = Proof.from_state(state["proof"])
         if "applied" in state:  # version 0.1 had one question
             self._applied_rng.bit_generator.state = state["applied"]["rng"]
