@@ -16,7 +16,6 @@ from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
-from trainer.network.parameters import Parameters
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -122,13 +121,12 @@ class Violation:
 
     def _made_again(self, network: Any) -> Step:
         """Make the step of the batch again, at the same parameters, with the same masks."""
-        dtype = np.dtype(self.dtype)
+        dtype, layout = np.dtype(self.dtype), Layout(self.parameters)
         begin, inputs, targets = (self.step[name].astype(dtype) for name in ("begin", "inputs", "targets"))
-        parameters = Parameters({name: value.shape for name, value in self.parameters.items()}, begin.copy())
-        masks = None if self.masks is None else _generator(self.masks)
-        returned = network.loss_and_gradients(parameters, inputs, targets, masks)[1]
-        gradient = np.concatenate([np.ravel(returned[name]) for name in parameters]).astype(dtype)
-        return Step(network, begin, parameters.vector, inputs, targets, self.masks, gradient, gradient)
+        now, masks = begin.copy(), None if self.masks is None else _generator(self.masks)
+        returned = network.loss_and_gradients(layout.unflatten(now), inputs, targets, masks)[1]
+        gradient = np.concatenate([np.ravel(returned[name]) for name in layout.slices]).astype(dtype)
+        return Step(network, begin, now, inputs, targets, self.masks, gradient, gradient)
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:
