@@ -239,14 +239,15 @@ class Watch:
         self._begin, self._returned = state.parameters.vector.copy(), None
         state.after_backprop.append(self._after_backprop)
 
-    def step(self, state: TrainState) -> Step | None:
+    def step(self, state: TrainState, rng: np.random.Generator, *, complex_confirmed: bool) -> Step | None:
         """Give the step as it stands before the update; None if its beginning was not to be looked at."""
         begin, returned, self._begin = self._begin, self._returned, None
         if begin is None or returned is None:
             return None
         applied, now = state.gradients.vector.copy(), state.parameters.vector.copy()
         between = self._others(state, before=True)
-        self._step = Step(state.network, begin, now, *state.batch, self._masks, returned, applied, between)
+        made = Step(state.network, begin, now, *state.batch, self._masks, returned, applied, between)
+        self._step = replace(made, directions=dict(rng.bit_generator.state), complex_confirmed=complex_confirmed)
         return self._step
 
     def changed(self, state: TrainState) -> tuple[Step, Applied] | None:

@@ -214,11 +214,9 @@ class GradientCheck(Callback):
         is_due, run = state.iteration % self.every == 0, self._running()
         if is_due:
             self._ask_first(state, run)
-        step = run.watch.step(state)
+        step = run.watch.step(state, self._applied_rng, complex_confirmed=self._complex_confirmed)
         if step is not None:
             self._sizes.add(len(step.targets))
-            directions = dict(self._applied_rng.bit_generator.state)
-            step = replace(step, directions=directions, complex_confirmed=self._complex_confirmed)
             applied, along = run.applied.ask(step, self._applied_rng, complex_confirmed=self._complex_confirmed)
             self._complex_confirmed |= along.complex_confirmed
             self._add(state, run, step, applied)

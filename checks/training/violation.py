@@ -53,7 +53,7 @@ class Violation:
     versions: dict[str, str]  # of what the check ran on
     masks: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})  # see `Step`
     directions: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})
-    confirmed_on_batch: bool = field(default=False, metadata={"may_lack": True})
+    confirmed_on_batch: bool | None = field(default=None, metadata={"may_lack": True})
     step: dict[str, Array] = field(default_factory=dict, metadata=ARRAY)  # its vectors and rows, if it was asked about
 
     @classmethod
@@ -94,7 +94,7 @@ class Violation:
             versions=versions(),
             masks=None if step is None or step.masks is None else dict(step.masks),
             directions=None if step is None or step.directions is None else dict(step.directions),
-            confirmed_on_batch=step is not None and step.complex_confirmed,
+            confirmed_on_batch=None if step is None else step.complex_confirmed,
             step={} if step is None else {name: np.array(getattr(step, name), np.float64) for name in STEP_ARRAYS},
         )
 
@@ -114,7 +114,7 @@ class Violation:
         report = probe.check(options, rng, terms=terms, complex_confirmed=complex_confirmed)
         if not self.step:
             return report
-        confirmed = self.confirmed_on_batch and (complex_confirmed or report.complex_confirmed)
+        confirmed = bool(self.confirmed_on_batch) and (complex_confirmed or report.complex_confirmed)
         asked = AppliedCheck(Layout(self.parameters), options)
         applied, _ = asked.ask(self._made_again(network), _generator(self.directions), complex_confirmed=confirmed)
         return replace(report, applied=applied)

@@ -57,6 +57,8 @@ def read_violation(path: Path | str) -> Violation:
         _hold(len(set(names)) == len(names) > 0, "names", "different names", names)
         _hold_facts(facts)
         arrays = _arrays(archive, names)
+        for name in ("directions", "confirmed_on_batch"):
+            _hold(facts.get(name) is not None or not arrays["step"], name, "that of the step", facts.get(name))
     except BrokenError as error:
         raise ArchiveError(f"{path} is no violation: {error}") from error
     return Violation(**facts, **arrays)
