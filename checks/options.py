@@ -1,6 +1,7 @@
 """The options that every check takes: their defaults and their ranges."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import cast
 
@@ -39,7 +40,8 @@ class Options:
         for name, most in (("threshold", 1.0), ("step", math.inf)):  # a relative difference is never above 1
             value = getattr(self, name)
             number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-            if not number or not 0.0 < value < most:
+            huge = type(value) is int and value > sys.float_info.max  # or it would not become a float
+            if not number or huge or not 0.0 < value < most:
                 below = f" and < {most:g}" if most < math.inf else ""
                 raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
             object.__setattr__(self, name, float(value))

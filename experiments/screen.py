@@ -90,6 +90,18 @@ def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterato
             stream.close()
 
 
+@contextmanager
+def silent(package: str) -> Iterator[None]:
+    """Drop what a package logs, as where every failure that is provoked on purpose would have its line."""
+    logger = logging.getLogger(package)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _log_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:

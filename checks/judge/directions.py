@@ -26,6 +26,8 @@ SUSPICIOUS = 0.02
 #: mean square tells the size of the error.
 FURTHER = 4
 CLEAR = 10.0
+#: Tensors with larger gradients all have the same reach: along a much shorter one the complex step vanishes.
+HUGE = 1e100
 #: Numbers drawn together: an eighth of a megabyte.
 PIECE = 16_384
 
@@ -133,7 +135,7 @@ class DirectionCheck:
         """
         if self.use_complex:
             largest = max(self.norms.values()) or 1.0
-            return {name: 1.0 / (norm or largest) for name, norm in self.norms.items()}
+            return {name: 1.0 / min(norm or largest, HUGE) for name, norm in self.norms.items()}
         point, root = self.objective.point, math.sqrt(self.objective.layout.size)
         sizes = {name: max(1, place.stop - place.start) for name, place in self.slices.items()}
         return {
@@ -224,7 +226,7 @@ class DirectionCheck:
 
 
 def _typical(readings: list[Reading]) -> float:
-    """Give the root mean square of the mismatches, which may be of any size."""
+    """Give the root of the mean square of what lies between claimed and measured slopes."""
     return math.hypot(*(reading.mismatch for reading in readings)) / math.sqrt(len(readings))
 
 

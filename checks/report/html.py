@@ -28,6 +28,7 @@ def table(report: Findings) -> str:
         '<table style="border-collapse:collapse;background:none;font-variant-numeric:tabular-nums">'
         f"<thead><tr>{_cells(HEADINGS, 'th')}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         + (f"<p>{escape(found)}</p>" if found else "")
+        + (f"<p>{escape(str(report.applied))}</p>" if report.applied is not None else "")
         + "</div>"
     )
 

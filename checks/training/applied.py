@@ -69,6 +69,8 @@ class Step:
     returned: Array  # the gradient as backprop gave it
     applied: Array  # and as it is about to be applied
     between: tuple[str, ...] = ()  # the callbacks that had their turn between the two
+    directions: Mapping[str, Any] | None = None  # state of the generator of directions when it was asked about
+    complex_trust: bool | None = None  # and what was known of the complex step
 
 
 class AppliedCheck:
@@ -341,14 +343,15 @@ class Watch:
         if self._after_backprop not in state.after_backprop:
             state.after_backprop.append(self._after_backprop)
 
-    def step(self, state: TrainState) -> Step | None:
+    def step(self, state: TrainState, rng: np.random.Generator, complex_trust: bool | None) -> Step | None:
         """Give the step as it stands before the update; None if its beginning was not to be looked at."""
         begin, returned, self._begin = self._begin, self._returned, None
         if begin is None or returned is None:
             return None
         applied, now = state.gradients.vector.copy(), state.parameters.vector.copy()
         between = self._others(state, before=True)
-        self._step = Step(state.network, begin, now, *state.batch, self._masks, returned, applied, between)
+        asked = dict(rng.bit_generator.state), complex_trust
+        self._step = Step(state.network, begin, now, *state.batch, self._masks, returned, applied, between, *asked)
         return self._step
 
     def changed(self, state: TrainState) -> tuple[Step, Applied] | None:

@@ -213,11 +213,11 @@ class GradientCheck(Callback):
         is_due, run = state.iteration % self.every == 0, self._running()
         if is_due:
             self._ask_first(state, run)
-        step = run.watch.step(state)
+        if self._complex_confirmed:
+            run.applied.complex_trust = True
+        step = run.watch.step(state, self._applied_rng, run.applied.complex_trust)
         if step is not None:
             self._sizes.add(len(step.targets))
-            if self._complex_confirmed:
-                run.applied.complex_trust = True
             applied = run.applied.ask(step, self._applied_rng)
             self._complex_confirmed |= bool(run.applied.complex_trust)
             self._add(state, run, step, applied)
@@ -256,7 +256,8 @@ class GradientCheck(Callback):
             storage=run.storage,
         )
         if report.cause is Cause.NOT_FINITE and report.verdict is Verdict.UNDECIDED:
-            raise TrainingDiverged(f"{next(iter(report.tensors.values())).evidence}", state.iteration)
+            state.demand_finite()
+            raise TrainingDiverged(f"a loss of {probe.loss(probe.parameters)} on rows of the check", state.iteration)
         self.report, self._complex_confirmed = report, report.complex_confirmed
         self.proof.derivative = report.derivative
         # Along one direction this pass would take as long as the check itself: the first, and every tenth after.
@@ -319,7 +320,7 @@ class GradientCheck(Callback):
         if state["settings"] != repr(self):
             raise ValueError(f"The check has other settings. Expected {state['settings']}. Received {self}.")
         self._rng.bit_generator.state = state["rng"]
-        self._complex_confirmed = state["complex_confirmed"]
+        self._complex_confirmed = from_plain(bool, state["complex_confirmed"], "complex_confirmed")
         self.proof = Proof.from_state(state["proof"])
         if "applied" in state:  # version 0.1 had one question
             self._applied_rng.bit_generator.state = state["applied"]["rng"]

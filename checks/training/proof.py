@@ -274,6 +274,9 @@ class Proof:
         positive : str, default="target 1"
             What rows of class 1 have, in the words of whoever made the data.
         """
+        if not self.n_checks and self.applied.n:
+            asked = self.applied.sentence(masks=self.dropout != "none")
+            return f"Backprop was not checked on rows of the check's own. {asked} {UNSEEN}"
         if not self.n_checks:
             return "No gradient check was run, so nothing is shown about the back-propagation of this run."
         n = self.n_checks

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from checks.judge.full import measure
-from checks.measure.layout import Array
+from checks.measure.layout import Array, Layout
 from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
@@ -53,6 +53,8 @@ class Violation:
     settings: dict[str, Any]  # what else the user wanted kept
     versions: dict[str, str]  # of what the check ran on
     masks: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})  # see `Step`
+    directions: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})
+    complex_trust: bool | None = field(default=None, metadata={"may_lack": True})
     step: dict[str, Array] = field(default_factory=dict, metadata=ARRAY)  # its vectors and rows, if it was asked about
 
     @classmethod
@@ -92,6 +94,8 @@ class Violation:
             settings=to_plain(settings),
             versions=versions(),
             masks=None if step is None or step.masks is None else dict(step.masks),
+            directions=None if step is None or step.directions is None else dict(step.directions),
+            complex_trust=None if step is None else step.complex_trust,
             step={} if step is None else {name: np.array(getattr(step, name), np.float64) for name in STEP_ARRAYS},
         )
 
@@ -99,27 +103,35 @@ class Violation:
         """Give the rows and the parameters of the case to a network."""
         return Probe(network, self.parameters, self.index, self.inputs, self.targets, self.mask_seed)
 
-    def check(self, network: Any, *, complex_confirmed: bool) -> GradientReport:
+    def check(self, network: Any, *, is_recorded: bool) -> GradientReport:
         """Check a network, whatever has ``loss`` and ``loss_and_gradients``, on this very case and its directions.
 
-        ``complex_confirmed`` is as recorded for the same network, and False for another one.
+        What the record knows of its own network counts only if this is it. Of the batch, the gradient is asked about
+        that this network gives: what a callback made of the recorded one is no network's doing.
         """
-        rng = np.random.default_rng(0)
-        rng.bit_generator.state = self.generator
+        rng = _generator(self.generator)
         own = {name: value for name, value in self.options.items() if name != "terms"}
         options, terms, probe = Options(**own), self.options["terms"], self.probe(network)
-        report = probe.check(options, rng, terms=terms, complex_confirmed=complex_confirmed)
+        confirmed = is_recorded and self.complex_confirmed
+        report = probe.check(options, rng, terms=terms, complex_confirmed=confirmed)
         if not self.step:
             return report
-        dtype = np.dtype(self.dtype)
-        arrays: dict[str, Any] = {name: value.astype(dtype) for name, value in self.step.items()}
-        step = Step(network, **arrays, masks=self.masks)
-        question, recorded = AppliedCheck(self.parameters, options), self.report.get("applied") or {}
-        applied = question.ask(step, np.random.default_rng(0))
-        if applied.cause is Cause.NOT_REPEATABLE and recorded.get("cause") != applied.cause:  # another network: its own
-            again = question.backprop(step, dtype)
-            applied = question.ask(replace(step, returned=again, applied=again), np.random.default_rng(0))
-        return replace(report, applied=applied)
+        question = AppliedCheck(self.parameters, options)
+        question.complex_trust = self.complex_trust if is_recorded else None
+        step = self._made_again(network, is_recorded=is_recorded)
+        return replace(report, applied=question.ask(step, _generator(self.directions)))
+
+    def _made_again(self, network: Any, *, is_recorded: bool) -> Step:
+        """Make the step of the batch again, at the same parameters, with the same masks."""
+        dtype, layout = np.dtype(self.dtype), Layout(self.parameters)
+        begin, inputs, targets, gradient = (
+            self.step[name].astype(dtype) for name in ("begin", "inputs", "targets", "returned")
+        )
+        now, masks = begin.copy(), None if self.masks is None else _generator(self.masks)
+        returned = network.loss_and_gradients(layout.unflatten(now), inputs, targets, masks)[1]
+        if not (is_recorded and self.report["applied"]["cause"] == Cause.NOT_REPEATABLE):  # else the two are compared
+            gradient = np.concatenate([np.ravel(returned[name]) for name in layout.slices]).astype(dtype)
+        return Step(network, begin, now, inputs, targets, self.masks, gradient, gradient)
 
 
 def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -189,6 +201,13 @@ def versions() -> dict[str, str]:
     blas = config.get("Build Dependencies", {}).get("blas", {})
     found["BLAS"] = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
     return found | {"machine": platform.machine(), "system": platform.system()}
+
+
+def _generator(state: Mapping[str, Any] | None) -> np.random.Generator:
+    rng = np.random.default_rng(0)
+    if state is not None:
+        rng.bit_generator.state = state
+    return rng
 
 
 def _own(network: Any, *names: str) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def read_violation(path: Path | str) -> Violation:
         _hold(len(set(names)) == len(names) > 0, "names", "different names", names)
         _hold_facts(facts)
         arrays = _arrays(archive, names)
-        _hold((facts.get("masks") is None) == (not arrays["step"]), "masks", "those of a step", facts.get("masks"))
+        for name in ("masks", "directions"):
+            _hold((facts.get(name) is None) == (not arrays["step"]), name, "those of a step", facts.get(name))
         answer = facts["report"].get("applied")
         _hold((answer is None) == (not arrays["step"]), "report", "an answer about the step, if one is kept", answer)
     except BrokenError as error:
@@ -79,7 +80,7 @@ def _hold_facts(facts: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise BrokenError(f"The options are broken. Expected those of a check. Received {error}") from error
     _hold(isinstance(options.get("terms"), bool), "options", "terms, true or false", options)
-    for name in ("generator", "masks"):
+    for name in ("generator", "masks", "directions"):
         try:
             if facts.get(name) is not None:
                 np.random.PCG64(0).state = facts[name]

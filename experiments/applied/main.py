@@ -1,11 +1,11 @@
 """The command: runs the campaign, counts what came of it, and shows that."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from experiments.figures import Figure, campaign_parser, compared, present
+from experiments.screen import silent
 
 ALWAYS = {"float64": 1e-6, "float32": 1e-4}  # the share of a tensor's gradient that is always found
 PRICE = {True: 5.0, False: 3.0}  # training steps, compiled and numpy alone
@@ -19,11 +19,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser = campaign_parser("applied", description, "a few of everything; under a minute")
     arguments = parser.parse_args(argv)
+    started, quick = time.perf_counter(), arguments.quick
+    with silent("checks"):  # every mistake that is found would have its line
+        figures, lines = _measured(quick=quick)
+    return present(figures, lines, arguments.json, {"seconds": round(time.perf_counter() - started)})
+
+
+def _measured(*, quick: bool) -> tuple[list[Figure], list[str]]:
+    """Give the figures, and a line of everything that went wrong."""
     from experiments.applied import campaign  # now that there is something to do: it takes seconds to load
     from experiments.speed.timing import quartiles
 
-    started, quick = time.perf_counter(), arguments.quick
-    logging.getLogger("checks").setLevel(logging.CRITICAL + 1)  # every mistake that is found would have its line
     lines: list[str] = []
     figures = []
     for name, trials in (
@@ -53,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = f"time of the second question, {dtype}, {'compiled' if compiled else 'numpy alone'}: training steps"
         limit = None if quick else PRICE[compiled]  # a busy machine must not fail a test
         figures.append(compared(name, taken, limit, lower=True, unit=""))
-    return present(figures, lines, arguments.json, {"seconds": round(time.perf_counter() - started)})
+    return figures, lines
 
 
 def _all(name: str, found: int, n: int, failures: list[str]) -> Figure:

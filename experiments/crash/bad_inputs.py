@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from experiments.crash.entrance import Entrance, attempt
 from experiments.crash.entrances import entrances
-from experiments.crash.small_run import in_memory, silent
+from experiments.crash.small_run import in_memory
 from experiments.figures import Figure
+from experiments.screen import silent
 
 CASES, QUICK_CASES = 24_000, 800
 
@@ -59,7 +60,7 @@ def measure(*, quick: bool, number: int) -> Figure:
     cases = QUICK_CASES if quick else CASES
     results: dict[str, Counter[str]] = {}
     failures: list[str] = []
-    with silent(), in_memory() as folder:
+    with silent("trainer"), in_memory() as folder:
         doors = entrances(folder)
         unit = 1.05 * cases / sum(entrance.share for entrance in doors)
         for entrance in doors:

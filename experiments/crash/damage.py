@@ -9,8 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
+from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory
 from experiments.figures import Figure
+from experiments.screen import silent
 from trainer.callbacks.snapshot import Snapshot
 from trainer.storage.history import History
 
@@ -195,7 +196,7 @@ def measure(*, quick: bool, seed: int) -> Figure:
     cases = QUICK_CASES if quick else CASES
     results: dict[str, Counter[str]] = {}
     failures: list[str] = []
-    with silent(), in_memory() as folder:
+    with silent("trainer"), in_memory() as folder:
         for number, target in enumerate(targets(folder)):
             place = folder / f"target-{number}"
             place.mkdir()

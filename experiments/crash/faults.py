@@ -17,9 +17,10 @@ from unittest.mock import patch
 import numpy as np
 from tqdm import tqdm
 
-from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory, silent
+from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory
 from experiments.figures import Figure
 from experiments.runs.folder import RunFolder
+from experiments.screen import silent
 from trainer import latest_checkpoint
 from trainer.callbacks.checkpoint import checkpoints
 from trainer.callbacks.snapshot import Snapshot
@@ -332,7 +333,7 @@ def measure(*, quick: bool) -> Figure:
     """Inject every fault into every call, and judge what was left."""
     counts: Counter[str] = Counter()
     failures: list[str] = []
-    with silent(), in_memory() as folder:
+    with silent("trainer"), in_memory() as folder:
         place = folder / "disk"
         place.mkdir()
         for scenario in (make(folder / make.__name__) for make in (training, rows, results)):

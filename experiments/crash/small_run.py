@@ -1,6 +1,5 @@
 """SmallRun: a training of a few milliseconds whose files are damaged, or whose disk fails, by the thousand."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,15 +75,3 @@ def in_memory() -> Iterator[Path]:
     """Give a folder for a while, in memory if that can be."""
     with TemporaryDirectory(prefix="crash-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         yield Path(folder)
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Drop what the trainer logs: every refused checkpoint, every failed save."""
-    logger = logging.getLogger("trainer")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

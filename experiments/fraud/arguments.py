@@ -12,10 +12,11 @@ from experiments.command import Parser, UsageError
 from experiments.fraud.settings import CHECKPOINT_EVERY, OF_SYNTHETIC, OPTIONS, RATES, Settings, reader, spelled
 
 DESCRIPTION = """\
-Train a network that finds fraud among card payments, and check its back-propagation every K
-iterations (one iteration is one parameter update): backprop's gradient is compared with a
-numerical one, parameter by parameter, with dropout off. A wrong gradient halts the run before
-it reaches the parameters, and the report says where it is wrong and what kind of mistake it is.
+Train a network that finds fraud among card payments, and ask every K iterations (one iteration is
+one parameter update): is backprop right, parameter by parameter, on rows of the check's own? And is
+the gradient about to be applied the gradient of its batch's loss? The latter also at the first
+batch of every size. A wrong gradient halts the run before it reaches the parameters, and the report
+says where it is wrong and what kind of mistake it is.
 """
 
 EPILOG = """\

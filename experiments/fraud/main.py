@@ -199,17 +199,16 @@ def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: S
     if not asked.check_every:
         logger.warning("--check-every 0: the gradient is never checked")
     elif asked.check_every > n_iterations:
-        logger.warning(
-            "--check-every %d: nothing is checked, for the last iteration is %d", asked.check_every, n_iterations
-        )
+        what = "nothing is checked" if asked.check_applied == "off" else "only the first batches are checked"
+        logger.warning("--check-every %d: %s, for the last iteration is %d", asked.check_every, what, n_iterations)
     if snapshot is not None:
         logger.info("resumed after iteration %d", snapshot.iteration)
     elif asked.resume:
         logger.info("there is no checkpoint to resume: from the beginning")
     if asked.bug is not None:
         logger.warning("planted on purpose, from iteration %d on: %s", max(1, asked.bug_after), asked.bug)
-        if asked.bug.startswith("dropout-") and asked.check_dropout == "off":
-            logger.warning("the check leaves dropout off and cannot see it: --check-dropout frozen can")
+        if asked.bug.startswith("dropout-") and asked.check_dropout == asked.check_applied == "off":
+            logger.warning("the check leaves dropout off and cannot see it: --check-applied on can")
 
 
 def _list_bugs() -> int:

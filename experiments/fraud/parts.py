@@ -57,4 +57,5 @@ def check_of(settings: Settings) -> GradientCheck | None:
     if not settings.check_every:
         return None
     options = {name.removeprefix("check_"): value for name, value in settings.of(CHECK).items()}
+    options["applied"] = options["applied"] == "on"
     return GradientCheck(**options, seed=settings.seed, violations=settings.out, settings=asdict(settings))

@@ -134,6 +134,10 @@ class Settings:
     check_dropout: Literal["off", "frozen"] = _check(
         "frozen replays one mask, which checks dropout's backward", default="off"
     )
+    check_applied: Literal["on", "off"] = _check(
+        "hold the very gradient about to be applied against its batch too, also at the first batch of every size",
+        default="on",
+    )
     terms: bool = _check("check each class's loss and the penalty apart, too")
     threshold: float = _check(
         "largest relative difference that passes", number("above 0 and below 1", lambda x: 0 < x < 1), 1e-7

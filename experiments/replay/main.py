@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from checks import Verdict, relative_difference
+from checks import Cause, Verdict, relative_difference
 from checks.measure.layout import Array
 from checks.training.violation import Violation, both_gradients, described
 from checks.training.violation_file import read_violation
@@ -20,11 +20,17 @@ from experiments.screen import of_payments, printable, show, wrapped
 from trainer.storage.codec import to_plain
 
 IDENTICAL = "identical"
+APPLIED = "the gradient about to be applied"
+NO_NETWORK = (
+    "A callback changed the gradient after backprop. No network makes or mends that, so the network is judged by the "
+    "gradient that it gives itself."
+)
 SAME_LOSS = 1e-9  # relative; another library changes the last of 16 digits
 
 DESCRIPTION = """\
 Show the report of a gradient check that failed, as it was shown when it failed, and check the case
-again: the same parameters, the same rows, the same dropout mask and the same random directions.
+again: the same parameters, the same rows, the same dropout masks and the same random directions; of
+the batch, the gradient that the network gives there now.
 The file is what GradientCheck(violations=DIR) or experiments.fraud --out DIR leaves at a halt. It
 needs neither the data nor the run, and may be moved to another machine; it holds rows of the
 training data, so mind where.
@@ -33,10 +39,10 @@ training data, so mind where.
 EPILOG = """\
 examples:
   python -m experiments.fraud --bug dW2 --out runs/wrong
-      a run that halts at iteration 100 and keeps the case
-  python -m experiments.replay runs/wrong/violation-000100.npz
+      a run that halts at iteration 1 and keeps the case
+  python -m experiments.replay runs/wrong/violation-000001.npz
       show the report again, check again, and compare both gradients tensor by tensor
-  python -m experiments.replay violation-000100.npz --against fixed:Network
+  python -m experiments.replay violation-000001.npz --against fixed:Network
       check the Network of fixed.py, in this folder, on the very case that failed
 
 what --against takes:
@@ -80,6 +86,8 @@ def _heading(path: Path, violation: Violation) -> str:
     on = ", ".join(f"{name} {version}" for name, version in violation.versions.items())
     dropout = "off" if violation.mask_seed is None else f"frozen, mask seed {violation.mask_seed}"
     rows = f"{len(violation.index)} rows; dropout {dropout}"
+    if violation.step:
+        rows += f"; batch of {len(violation.step['targets'])} rows"
     lines = [
         f"{path.name}: the gradient check that failed at iteration {violation.iteration}",
         f"  network: {_made(violation.network)}",
@@ -102,7 +110,7 @@ def _again(violation: Violation, heading: str) -> int:
         _tell(f"Not checked again: {how}.", "To check it, or a corrected one, on this case: --against module:Network")
         return DONE
     with _guarded():
-        report = violation.check(network, complex_confirmed=violation.complex_confirmed)
+        report = violation.check(network, is_recorded=True)
         here = both_gradients(violation.probe(network), report)
     then, now = violation.report, to_plain(report.to_dict())
     _tell(f"Checked again here (python {platform.python_version()}, numpy {np.__version__}), {how}:")
@@ -115,6 +123,12 @@ def _again(violation: Violation, heading: str) -> int:
         numerical = _compared(violation.numerical[name], here[1][name])
         same = same and (gradient, numerical) == (IDENTICAL, IDENTICAL)
         _say(f"  {name:<{width}}  {verdict:<9}  {tensor.verdict:<9}  {gradient:<13}  {numerical}")
+    if "applied" in then and "applied" in now:
+        _tell(f"  {APPLIED}: {_applied(then)} then, {_applied(now)} here")
+        if then["applied"]["cause"] == Cause.CHANGED:
+            _tell(NO_NETWORK)
+            then = then | {"applied": {"verdict": Verdict.PASS, "cause": Cause.AGREES}}
+            same = True
     if _conclusion(then) != _conclusion(now):
         _tell(
             f"NOT reproduced: {_conclusion(then)} then, {_conclusion(now)} here. Either the network's code has "
@@ -130,7 +144,7 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     """Check the network that the user names on the recorded case."""
     with _guarded():
         network = named(name, violation)
-        report = violation.check(network, complex_confirmed=False)
+        report = violation.check(network, is_recorded=False)
         loss = float(np.real(violation.probe(network).loss(violation.parameters)))
         made = _made(described(network))
     then, now = violation.report, to_plain(report.to_dict())
@@ -140,6 +154,8 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     _say(f"\n{_words(violation, report)}\n")
     if abs(loss - violation.loss) > SAME_LOSS * abs(violation.loss):
         _tell(f"Note: its loss there is {loss:.10g}, and was {violation.loss:.10g}: it is another function.")
+    if then.get("applied", {}).get("cause") == Cause.CHANGED:
+        _tell(f"Note: {NO_NETWORK}")
     after = _judged(now)
     failed = {
         part: after.get(part, "not checked") for part, verdict in _judged(then).items() if verdict == Verdict.FAIL
@@ -171,11 +187,11 @@ def _guarded() -> Iterator[None]:
 
 
 def _judged(report: dict[str, Any]) -> dict[str, str]:
-    """Give the verdict on every tensor, and on every tensor of every term."""
+    """Give the verdict on every tensor, on every tensor of every term, and on the gradient about to be applied."""
     judged = {name: str(tensor["verdict"]) for name, tensor in report["tensors"].items()}
     for term, own in report.get("terms", {}).items():
         judged |= {f"{name} of term {term!r}": str(tensor["verdict"]) for name, tensor in own["tensors"].items()}
-    return judged
+    return judged | ({APPLIED: str(report["applied"]["verdict"])} if "applied" in report else {})
 
 
 def _words(violation: Violation, said: object) -> str:
@@ -185,7 +201,16 @@ def _words(violation: Violation, said: object) -> str:
 
 def _conclusion(report: dict[str, Any]) -> str:
     where = f" in {', '.join(report['culprits'])}" if report["culprits"] else ""
-    return f"{report['verdict']} ({report['cause']}){where}"
+    if "applied" not in report:
+        return f"{report['verdict']} ({report['cause']}){where}"
+    own = {verdict for part, verdict in _judged(report).items() if part != APPLIED}
+    worst = next(verdict for verdict in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if verdict in own)
+    cause = f" ({report['cause']}){where}" if worst is Verdict.FAIL else ""
+    return f"{worst}{cause}; {APPLIED}: {_applied(report)}"
+
+
+def _applied(report: dict[str, Any]) -> str:
+    return f"{report['applied']['verdict']} ({report['applied']['cause']})"
 
 
 def _compared(then: Array, now: Array) -> str:
@@ -201,6 +226,7 @@ def _but_for_time(report: dict[str, Any]) -> str:
     """Give everything in a report but how long it took; as text, in which NaN equals NaN."""
     rest = report | {
         "seconds": None,
+        "applied": report.get("applied", {}) | {"seconds": None},
         "terms": {name: own | {"seconds": None} for name, own in report.get("terms", {}).items()},
     }
     return json.dumps(rest, sort_keys=True)

@@ -1,10 +1,10 @@
 """Page: one run as a single file of HTML for a browser: no network, no script, light and dark; needs jinja2."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from checks import Verdict
+from checks import GradientReport, Verdict
 from experiments.report import pictures
 from experiments.runs.record import Record
 from experiments.runs.results import PRECISION
@@ -61,6 +61,7 @@ def page(record: Record) -> str:
         tensors=shown,
         unshown=len(report.tensors) - len(shown) if report is not None else 0,
         culprit=report.culprits[0] if report is not None and report.culprits else None,
+        questions=list(questions(report)) if report is not None else [],
         text=text if len(text) <= LONGEST else f"{text[:LONGEST]}…\n\nreport.json has it all.",
         when=f"{record.checks[-1].iteration:,}" if record.checks else "unknown",
         precision=PRECISION,
@@ -75,7 +76,7 @@ def headline(record: Record) -> Headline:
     done = updates(record)
     if wrong and record.outcome in ("halted", "stopped"):
         last = record.checks[-1]
-        where = f": look first at {last.worst}" if last.worst else ""
+        where = f": look first at {last.worst}" if last.worst else f": {last.cause}" if last.cause else ""
         return Headline("fail", record.outcome, f"Wrong gradient at iteration {last.iteration:,}{where}")
     if wrong:
         return Headline("fail", record.outcome, f"Do not trust this model: {wrong} of {n} gradient checks failed")
@@ -87,6 +88,20 @@ def headline(record: Record) -> Headline:
     if record.outcome in ("interrupted", "failed", "unfinished"):
         return Headline("open", record.outcome, f"Cut short after {done:,} iterations; {passed}")
     return Headline("open" if unsure else "pass", record.outcome, passed[0].upper() + passed[1:])
+
+
+def questions(report: GradientReport) -> Iterator[tuple[str, str, str, str]]:
+    """Give both questions of a check: what was asked, the verdict, its cause unless it passed, and a remark."""
+    first = replace(report, applied=None)
+    where = f"difference {first.difference:.1e}, in float64 on rows of the check's own"
+    yield "Is backprop right?", first.verdict.value, "" if first.verdict is Verdict.PASS else first.cause.value, where
+    asked, applied = "Is the gradient about to be applied that of its batch?", report.applied
+    if applied is None:
+        yield asked, "", "", "not asked"
+        return
+    where = f"difference {applied.difference:.1e}, in {applied.dtype} on its {applied.n_rows} rows. {applied.sentence}"
+    cause = "" if applied.verdict is Verdict.PASS else applied.cause.value
+    yield asked, applied.verdict.value, cause, of_payments(where.strip())
 
 
 def updates(record: Record) -> int:

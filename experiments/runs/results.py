@@ -1,10 +1,12 @@
 """Results: what one run of the main job ended with, as data and in words; nothing that was not measured."""
 
 import textwrap
+from collections import Counter
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from checks import Verdict
 from checks.training.proof import Proof
 from datasets import Split
 from experiments.screen import WIDTH, wrapped
@@ -100,6 +102,7 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None)
     """Collect what a run that has ended leaves."""
     state = trainer.state
     diverged = state.outcome == "completed" and test is None
+    verdicts = Counter(row.get("verdict") for row in trainer.history if row["event"] == "iteration")
     return Results(
         outcome="diverged" if diverged else state.outcome,
         reason="the outputs are not finite" if diverged else trainer.history.last(1)[0]["reason"],
@@ -108,8 +111,8 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None)
         seconds=seconds,
         checks_seconds=proof.seconds,
         checks=proof.n_checks,
-        checks_failed=proof.failed,
-        checks_undecided=proof.n_checks - proof.passed - proof.failed,
+        checks_failed=verdicts[Verdict.FAIL],  # of either question
+        checks_undecided=verdicts[Verdict.UNDECIDED],
         test=test,
     )
 

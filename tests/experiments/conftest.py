@@ -14,6 +14,8 @@ RUNS = {
     "completed": [],
     "halted": ["--bug", "dW2", "--bug-after", "6"],
     "along": ["--coverage", "directions", "--bug", "sign"],
+    "on the batch": ["--bug", "dropout-unscaled"],
+    "one question": ["--check-applied", "off"],
     "unchecked": ["--check-every", "0"],
     "deep": ["--hidden", "17", "13", "7", "5", "3"],
     "failing": ["--on-failure", "log", "--bug", "dW2", "--terms"],

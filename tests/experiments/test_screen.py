@@ -27,7 +27,7 @@ def test_every_check_is_one_log_line_and_one_row_of_the_history(tmp_path: Path, 
     main([*SMALL, "--out", str(tmp_path)])
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert capsys.readouterr().err == log
-    pattern = r"INFO    iteration (\d+)  difference \S+  threshold 1e-07  PASS  116 parameters  .* ms$"
+    pattern = r"INFO    iteration (\d+)  difference \S+  threshold 1e-07  PASS  116 parameters  .* ms  applied \S+$"
     assert re.findall(pattern, log, re.MULTILINE) == ["5", "10", "15", "20"]
     rows = [row for row in History.read(tmp_path / "history.jsonl") if "verdict" in row]
     assert [row["iteration"] for row in rows] == [5, 10, 15, 20]

@@ -227,7 +227,7 @@ class TurnsRound(Callback):
         (Network, [], [TurnsRound()], "float64", Cause.CHANGED),
     ],
 )
-def test_a_violation_is_kept_with_its_batch_and_gives_the_same_verdict_and_cause_again(
+def test_a_violation_is_kept_with_its_batch_and_gives_again_what_was_the_networks_doing(
     kind, before, after, dtype, cause, tmp_path
 ):
     network = kind(SIZES, dropout=0.3, l2=1e-2)
@@ -240,12 +240,14 @@ def test_a_violation_is_kept_with_its_batch_and_gives_the_same_verdict_and_cause
     assert case.step["inputs"].shape == (applied.n_rows, 7)
     assert case.masks["bit_generator"] == "PCG64"
     assert case.report["applied"]["sentence"] == applied.sentence
-    again = case.check(network, complex_confirmed=case.complex_confirmed)
+    again = case.check(network, is_recorded=True)
+    if cause is Cause.CHANGED:  # by a callback, which the record does not hold
+        assert (again.verdict, again.applied.cause) == (Verdict.PASS, Cause.AGREES)
+        return
     assert (again.verdict, again.applied.verdict, again.applied.cause) == (Verdict.FAIL, Verdict.FAIL, cause)
     assert (again.applied.tensor, again.applied.dtype) == (applied.tensor, dtype)
-    if cause in (Cause.WRONG_ON_BATCH, Cause.LOST):  # which a corrected network does not have
-        corrected = Network(SIZES, dropout=0.3, l2=1e-2)
-        assert case.check(corrected, complex_confirmed=False).applied.verdict is Verdict.PASS
+    corrected = Network(SIZES, dropout=0.3, l2=1e-2)
+    assert case.check(corrected, is_recorded=False).applied.verdict is Verdict.PASS
 
 
 def without_seconds(check):

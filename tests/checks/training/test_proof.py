@@ -111,11 +111,16 @@ def test_what_several_directions_exclude_is_wrong_in_one_run_of_a_hundred(checks
 
 
 def test_a_run_without_checks_says_so():
-    check = GradientCheck(every=1_000)
+    check = GradientCheck(every=1_000, applied=False)
     run(check)
     assert str(check.proof) == "No gradient check was run, so nothing is shown about the back-propagation of this run."
     assert check.proof.to_dict()["checks"] == 0
     assert str(Proof()) == str(check.proof)
+    asked = GradientCheck(every=1_000)
+    run(asked)
+    assert str(asked.proof).startswith(
+        "Backprop was not checked on rows of the check's own. The very gradient about to be"
+    )
 
 
 @pytest.mark.parametrize(

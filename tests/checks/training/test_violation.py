@@ -107,7 +107,7 @@ def test_the_case_checked_again_gives_the_same_report_to_the_last_digit(bug, opt
     error, mistaken, _ = halted(tmp_path, bug, **options)
     case = read_violation(error.violation)
     assert but_for_time(error.report) == but_for_time(case.report)
-    again = case.check(mistaken, complex_confirmed=case.complex_confirmed)
+    again = case.check(mistaken, is_recorded=True)
     assert without_direction(again) == without_direction(error.report)
     assert error.report.applied.cause is Cause.WRONG_ON_BATCH
     gradients, numerical = both_gradients(case.probe(mistaken), again)
@@ -116,7 +116,7 @@ def test_the_case_checked_again_gives_the_same_report_to_the_last_digit(bug, opt
         np.testing.assert_array_equal(numerical[name], case.numerical[name])
         assert np.isfinite(numerical[name]).all()
     corrected = Network(SIZES, dropout=0.3, l2=1e-3, positive_weight=3.0)
-    assert case.check(corrected, complex_confirmed=False).verdict is Verdict.PASS
+    assert case.check(corrected, is_recorded=False).verdict is Verdict.PASS
 
 
 def test_a_late_halt_is_checked_again_along_its_own_directions(tmp_path):
@@ -126,7 +126,7 @@ def test_a_late_halt_is_checked_again_along_its_own_directions(tmp_path):
         Trainer(mistaken, callbacks=[switch, check], batch_size=16, epochs=3, seed=1).fit(*rows())
     case = read_violation(caught.value.violation)
     assert (case.iteration, case.complex_confirmed) == (10, True)
-    assert but_for_time(case.check(mistaken, complex_confirmed=True)) == but_for_time(caught.value.report)
+    assert but_for_time(case.check(mistaken, is_recorded=True)) == but_for_time(caught.value.report)
 
 
 def test_a_frozen_mask_is_replayed(tmp_path):
@@ -170,7 +170,7 @@ def test_a_gradient_that_is_not_finite_is_kept_as_it_was(tmp_path):
     assert case.gradients["W2"][2, 3] == np.inf
     assert np.isfinite(case.numerical["W1"]).all()
     with np.errstate(all="ignore"):
-        again = case.check(Infinite(SIZES), complex_confirmed=False)
+        again = case.check(Infinite(SIZES), is_recorded=False)
     assert without_direction(again) == without_direction(caught.value.report)
     assert (again.verdict, again.cause) == (Verdict.FAIL, Cause.NOT_FINITE)
 
@@ -307,7 +307,7 @@ def test_the_file_may_be_moved(tmp_path):
     moved.parent.mkdir()
     shutil.move(error.violation, moved)
     case = read_violation(moved)
-    again = case.check(mistaken, complex_confirmed=case.complex_confirmed)
+    again = case.check(mistaken, is_recorded=True)
     assert without_direction(again) == without_direction(error.report)
 
 

@@ -139,11 +139,12 @@ def test_the_step_the_masks_and_the_answer_about_them_go_together(kept, forge):
     report = {name: value for name, value in archive.facts["report"].items() if name != "applied"}
     with pytest.raises(ArchiveError, match=r"masks is broken\. Expected those of a step\. Received "):
         read_violation(forge(without=step))
+    facts = {"masks": None, "directions": None}
     with pytest.raises(ArchiveError, match=r"report is broken\. Expected an answer about the step.* Received "):
-        read_violation(forge(without=[*step, "masks"]))
+        read_violation(forge(facts=facts, without=step))
     with pytest.raises(ArchiveError, match=r"report is broken\. Expected an answer about the step.* Received None"):
         read_violation(forge(facts={"report": report}))
-    bare = read_violation(forge(facts={"report": report}, without=[*step, "masks"]))  # as with applied=False
+    bare = read_violation(forge(facts={"report": report, **facts}, without=step))  # as with applied=False
     assert (bare.step, bare.masks) == ({}, None)
 
 
@@ -156,7 +157,7 @@ def test_the_step_the_masks_and_the_answer_about_them_go_together(kept, forge):
         {"bit_generator": "PCG64", "state": {"state": 10**400, "inc": 1}, "has_uint32": 0, "uinteger": 0},
     ],
 )
-@pytest.mark.parametrize("name", ["masks", "generator"])
+@pytest.mark.parametrize("name", ["masks", "directions", "generator"])
 def test_the_state_of_no_generator_is_refused(name, forged, forge):
     with pytest.raises(ArchiveError, match=rf"The {name} is broken\. Expected the state of a PCG64\. Received"):
         read_violation(forge(facts={name: forged}))

@@ -58,16 +58,39 @@ def test_a_halt_exits_with_1_and_a_report_on_one_screen(tmp_path: Path, capsys: 
     shown = capsys.readouterr()
     assert shown.out == ""
     report = shown.err.partition("\n\n")[2].splitlines()
-    assert report[0] == "Training halted at iteration 5."
+    assert report[0] == "Training halted at iteration 1."
     assert len(report) <= HEIGHT
     assert max(map(len, report)) <= WIDTH
     assert re.search(r"Look here first: W2\[\d, \d\], gradient -?[\d.e-]+, numerical -?[\d.e-]+, ratio 2\.", shown.err)
 
 
-@pytest.mark.parametrize(("after", "caught"), [(0, 5), (5, 5), (6, 10), (11, 15)])
+@pytest.mark.parametrize(("after", "caught"), [(0, 1), (2, 5), (5, 5), (6, 10), (11, 15)])
 def test_a_late_mistake_halts_at_the_first_check_after_it(after: int, caught: int, capsys: Captured) -> None:
     assert main([*SMALL, "--bug", "sign", "--bug-after", str(after)]) == 1
     assert f"Training halted at iteration {caught}." in capsys.readouterr().err
+
+
+def test_without_the_applied_gradient_the_first_check_is_the_kth_iteration(tmp_path: Path, capsys: Captured) -> None:
+    assert main([*SMALL, "--bug", "sign", "--check-applied", "off", "--out", str(tmp_path)]) == 1
+    assert "Training halted at iteration 5." in capsys.readouterr().err
+    assert "applied" not in load(tmp_path / "report.json")
+    assert (
+        "that were applied are those of their batches was not looked at" in load(tmp_path / "proof.json")["paragraph"]
+    )
+
+
+def test_both_questions_are_in_the_log_the_history_and_what_is_kept(tmp_path: Path, capsys: Captured) -> None:
+    assert main([*SMALL, "--dtype", "float32", "--out", str(tmp_path)]) == 0
+    assert re.search(r"iteration 5 .*PASS .*  applied \d\.\de-0\d$", capsys.readouterr().err, re.MULTILINE)
+    applied, proof = load(tmp_path / "report.json")["applied"], load(tmp_path / "proof.json")
+    assert (applied["verdict"], applied["dtype"]) == ("PASS", "float32")
+    assert (proof["applied"]["checks"], proof["applied"]["passed"], proof["applied"]["failed"]) == (5, 5, 0)
+    assert proof["applied"]["batch_sizes"] == [24, 64]  # and so is the last batch of an epoch
+    assert (
+        "was compared 5 times, at iterations 1 to 20, in float32, on its batch of 24 and 64 rows" in proof["paragraph"]
+    )
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["iteration"] for row in rows if row.get("applied_verdict") == "PASS"] == [1, 5, 10, 15, 20]
 
 
 def test_the_mistakes_of_the_exercise_are_found_together(tmp_path: Path) -> None:
@@ -75,16 +98,30 @@ def test_the_mistakes_of_the_exercise_are_found_together(tmp_path: Path) -> None
     assert load(tmp_path / "report.json")["culprits"] == ["W2", "b1"]
 
 
-def test_a_mistake_in_dropout_is_found_by_a_frozen_mask_and_announced_as_unseen_without(capsys: Captured) -> None:
-    assert main([*SMALL, "--bug", "dropout-unscaled"]) == 0
-    assert "--check-dropout frozen can" in capsys.readouterr().err
-    assert main([*SMALL, "--bug", "dropout-unscaled", "--check-dropout", "frozen"]) == 1
+def test_a_mistake_in_dropout_is_found_on_the_batch_or_by_a_frozen_mask_and_announced_as_unseen_without(
+    capsys: Captured,
+) -> None:
+    mistaken = [*SMALL, "--bug", "dropout-unscaled"]
+    assert main([*mistaken, "--check-applied", "off"]) == 0
+    assert "--check-applied on can" in capsys.readouterr().err
+    assert main([*mistaken, "--check-applied", "off", "--check-dropout", "frozen"]) == 1
+    assert main(mistaken) == 1
+    shown = capsys.readouterr().err
+    assert "can" not in shown.partition("Training halted at iteration 1.")[0].split()
+    assert "(backprop is wrong on this batch)" in shown
+
+
+def test_a_failure_of_the_second_question_alone_is_counted_and_said(capsys: Captured) -> None:
+    assert main([*SMALL, "--bug", "dropout-unscaled", "--on-failure", "log"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("DO NOT TRUST THIS MODEL: 5 of 5 gradient checks FAILED; the run went on")
+    assert "It is WRONG: at iteration 1 the check failed" in shown
 
 
 def test_on_failure_stop_ends_in_good_order_and_exits_with_1(tmp_path: Path, capsys: Captured) -> None:
     assert main([*SMALL, "--bug", "sign", "--on-failure", "stop", "--out", str(tmp_path)]) == 1
     shown = capsys.readouterr()
-    assert "Training stopped at iteration 5." in shown.err
+    assert "Training stopped at iteration 1." in shown.err
     assert shown.out.startswith("DO NOT TRUST THIS MODEL: 1 of 1 gradient checks FAILED")
     metrics = load(tmp_path / "metrics.json")
     assert metrics["outcome"] == "stopped"
@@ -94,8 +131,8 @@ def test_on_failure_stop_ends_in_good_order_and_exits_with_1(tmp_path: Path, cap
 def test_on_failure_log_goes_on_exits_with_0_and_says_so(capsys: Captured) -> None:
     assert main([*SMALL, "--bug", "sign", "--on-failure", "log"]) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("DO NOT TRUST THIS MODEL: 4 of 4 gradient checks FAILED; the run went on")
-    assert shown.err.count("ERROR") == N_CHECKS
+    assert shown.out.startswith("DO NOT TRUST THIS MODEL: 5 of 5 gradient checks FAILED; the run went on")
+    assert shown.err.count("ERROR") == N_CHECKS + 1  # and the first batch
 
 
 def test_a_run_without_checks_proves_nothing_and_says_so(capsys: Captured) -> None:
@@ -106,8 +143,12 @@ def test_a_run_without_checks_proves_nothing_and_says_so(capsys: Captured) -> No
 
 
 def test_checks_that_the_run_never_reaches_are_warned_of(capsys: Captured) -> None:
-    assert main([*SMALL, "--check-every", "21"]) == 0
+    assert main([*SMALL, "--check-every", "21", "--check-applied", "off"]) == 0
     assert "nothing is checked, for the last iteration is 20" in capsys.readouterr().err
+    assert main([*SMALL, "--check-every", "21"]) == 0
+    shown = capsys.readouterr()
+    assert "only the first batches are checked, for the last iteration is 20" in shown.err
+    assert "compared 2 times, at iterations 1 to 10" in " ".join(shown.out.split())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from checks import GradientCheck
 from experiments.fraud.main import main
 from experiments.runs.folder import BALLAST, RunFolder
 from trainer import History
@@ -143,6 +144,33 @@ def test_a_run_that_ended_may_go_on_for_more_epochs(tmp_path: Path) -> None:
     assert_same(tmp_path / "one", tmp_path / "two")
 
 
+def test_a_run_of_version_0_1_which_asked_one_question_goes_on_and_asks_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, new, state_dict = tmp_path / "old", tmp_path / "new", GradientCheck.state_dict
+
+    def of_0_1(self: GradientCheck) -> dict[str, Any]:
+        state = state_dict(self)
+        del state["applied"], state["proof"]["applied"]
+        return state
+
+    with monkeypatch.context() as patches:
+        patches.setattr(GradientCheck, "on_batch_begin", lambda self, state: None)
+        patches.setattr(GradientCheck, "state_dict", of_0_1)
+        assert main([*SMALL, "--epochs=2", "--checkpoint-every=7", "--out", str(out)]) == 0
+    settings = load(out / "settings.json")
+    del settings["check_applied"]
+    (out / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert main(["--resume", "--epochs=3", "--no-report", "--quiet", "--out", str(out)]) == 0
+    assert main([*SMALL, "--epochs=3", "--out", str(new)]) == 0
+    with np.load(out / "parameters.npz") as one, np.load(new / "parameters.npz") as other:
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    both = [load(folder / "proof.json") for folder in (out, new)]
+    assert both[0]["checks"] == both[1]["checks"]
+    assert 0 < both[0]["applied"]["checks"] < both[1]["applied"]["checks"]
+
+
 def test_a_halted_run_resumed_halts_again(tmp_path: Path, capsys: Captured) -> None:
     options = [*SMALL, "--epochs=4", "--bug=sign", "--bug-after=20", "--checkpoint-every=7"]
     assert main([*options, "--out", str(tmp_path)]) == 1
@@ -157,6 +185,7 @@ def test_a_halted_run_resumed_halts_again(tmp_path: Path, capsys: Captured) -> N
 
 
 CONTRADICTIONS = ["--hidden 5", "--learning-rate 0.1", "--seed 3", "--dtype float32", "--check-every 7", "--bug dW2"]
+CONTRADICTIONS.append("--check-applied off")
 
 
 @pytest.mark.parametrize("options", CONTRADICTIONS)

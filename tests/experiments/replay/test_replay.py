@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,23 +53,27 @@ def _own_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def halted_job(folder: Path, options: str = "--bug dW2") -> Path:
     assert fraud.main([*SMALL.split(), *options.split(), "--out", str(folder)]) == 1
-    return folder / "violation-000002.npz"
+    (kept,) = folder.glob("violation-*.npz")
+    return kept
 
 
-def halted_library(
-    folder: Path, network: Network, first: Sequence[Callback] = (), **options: Any
-) -> tuple[Path, TrainingHaltedByCheck]:
+def halted_library(folder: Path, network: Network, **options: Any) -> tuple[Path, TrainingHaltedByCheck]:
     rng = np.random.default_rng(0)
     targets = rng.permutation((np.arange(60) < 20).astype(float))
     check = GradientCheck(2, rows=9, violations=folder, **options)
     with pytest.raises(TrainingHaltedByCheck) as caught:
-        Trainer(network, callbacks=[*first, check], batch_size=10).fit(rng.standard_normal((60, 5)), targets)
+        Trainer(network, callbacks=[check], batch_size=10).fit(rng.standard_normal((60, 5)), targets)
     assert caught.value.violation is not None
     return caught.value.violation, caught.value
 
 
 def flat(shown: str) -> str:
     return " ".join(shown.split())
+
+
+def flat_end(shown: str) -> str:
+    before, word, end = shown.rpartition("\nReproduced ")
+    return before + word + flat(end)
 
 
 def one_line(shown: str) -> str:
@@ -95,7 +99,7 @@ def test_the_replayed_report_is_the_one_that_was_shown_to_the_last_digit(
     processor: dict[str, str], tmp_path: Path, capsys: Captured
 ) -> None:
     kept = halted_job(tmp_path / "run", "--bug notebook --terms --dtype float32")
-    shown = capsys.readouterr().err.partition("Training halted at iteration 2.\n")[2]
+    shown = capsys.readouterr().err.partition("Training halted at iteration 1.\n")[2]
     assert "Look here first" in shown
     moved = tmp_path / "another machine" / "case.npz"
     moved.parent.mkdir()
@@ -112,7 +116,8 @@ def test_the_replayed_report_is_the_one_that_was_shown_to_the_last_digit(
     assert (replayed.returncode, replayed.stderr) == (0, "")
     assert f"\n\n{shown}\nChecked again here" in replayed.stdout
     end = flat(replayed.stdout.partition("\nReproduced ")[2])
-    assert end.endswith(": FAIL (wrong gradient) in W2, b1.")
+    told = "FAIL (wrong gradient) in W2, b1; the gradient about to be applied: FAIL (backprop is wrong on this batch)"
+    assert end.endswith(f": {told}.")
     assert processor or end.startswith("to the last digit: ")
 
 
@@ -129,10 +134,11 @@ def test_the_replayed_report_is_the_one_that_was_shown_to_the_last_digit(
         "--bug class-weight-forgotten --positive-weight 3",
         "--bug last-row --bug-after 2 --activation tanh",
         "--bug l2-sign --on-failure stop",
+        "--bug dropout-unmasked --dtype float32",
+        "--bug dW2 --check-applied off",
         pytest.param("--bug dW2 --compiled", marks=COMPILED),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 def test_a_halt_of_the_main_job_is_reproduced_and_the_right_network_passes(
     options: str, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -140,25 +146,15 @@ def test_a_halt_of_the_main_job_is_reproduced_and_the_right_network_passes(
     capsys.readouterr()
     assert main([str(kept)]) == 0
     shown = capsys.readouterr().out
-    assert "\nReproduced to the last digit: FAIL" in shown
-    table = shown.partition("Checked again here")[2].splitlines()[-7:-1]
+    assert re.search(
+        r"\nReproduced to the last digit: (FAIL|PASS; the gradient about to be applied: FAIL)", flat_end(shown)
+    )
+    table = [line for line in shown.partition("Checked again here")[2].splitlines() if re.match(r"  [Wb]\d ", line)]
+    assert len(table) == 6
     assert all(line.endswith("identical      identical") for line in table), shown
+    assert ("the gradient about to be applied: FAIL" in flat(shown)) == ("off" not in options)
     assert main([str(kept), "--against", "trainer:Network"]) == 0
-
-
-class Spoil(Callback):
-    """Makes a parameter infinite that a ReLU turns into zero: the loss stays finite, and the training goes on."""
-
-    def on_batch_begin(self, state: TrainState) -> None:
-        state.parameters["b1"][0] = -np.inf
-
-
-@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-def test_parameters_that_are_not_finite_are_reproduced_and_no_network_passes(tmp_path: Path, capsys: Captured) -> None:
-    kept, _ = halted_library(tmp_path, Network((5, 3, 1)), first=[Spoil()])
-    assert main([str(kept)]) == 0
-    assert "\nReproduced to the last digit: FAIL" in capsys.readouterr().out
-    assert main([str(kept), "--against", "trainer:Network"]) == 1  # which is nobody's gradient's fault
+    assert "PASS in" in flat(capsys.readouterr().out).partition("Right on the case that failed at iteration ")[2]
 
 
 def test_the_wrong_network_of_a_user_still_fails_and_the_corrected_one_passes_on_the_case_that_failed(
@@ -177,11 +173,13 @@ def test_the_wrong_network_of_a_user_still_fails_and_the_corrected_one_passes_on
     assert main([kept.name, "--against", "mine_wrong:Net"]) == 1
     shown = capsys.readouterr().out
     assert "against: mine_wrong:Net(layer_sizes=[5, 3, 1], activation='relu', dropout=0.0, l2=0.01" in shown
-    assert re.search(r"\nNOT right on the case that failed at iteration 2, difference \S+: FAIL in b1\.\n$", shown)
+    told = r" NOT right on the case that failed at iteration 1, difference \S+: FAIL in b1, FAIL in the gradient about "
+    assert re.search(told, flat(shown))
     assert main([kept.name, "--against", "mine_fixed:Net"]) == 0
     shown = capsys.readouterr().out
     assert "Gradient check: PASS" in shown
-    assert re.search(r"\nRight on the case that failed at iteration 2, difference \S+e-1\d: PASS in b1\.\n$", shown)
+    told = r" Right on the case that failed at iteration 1, difference \S+e-1\d: PASS in b1, the gradient about to"
+    assert re.search(told, flat(shown))
 
 
 def test_the_corrected_network_gets_the_recorded_rows_parameters_and_mask(
@@ -200,6 +198,46 @@ def test_the_corrected_network_gets_the_recorded_rows_parameters_and_mask(
     assert re.search(
         r"Note: its loss there is 0\.\d+, and was 0\.\d+: it is another function\.", capsys.readouterr().out
     )
+
+
+def test_what_a_callback_changed_is_blamed_on_no_network(tmp_path: Path, capsys: Captured) -> None:
+    class Scaler(Callback):
+        def on_gradients_computed(self, state: TrainState) -> None:
+            state.gradients.vector *= 2.0
+
+    for callbacks, blamed in (([Scaler(), None], "before"), ([None, Scaler()], "after")):
+        rng = np.random.default_rng(0)
+        targets = rng.permutation((np.arange(60) < 20).astype(float))
+        check = GradientCheck(2, rows=9, violations=tmp_path / blamed)
+        trainer = Trainer(Network((5, 3, 1)), callbacks=[own or check for own in callbacks], batch_size=10)
+        with pytest.raises(TrainingHaltedByCheck) as caught:
+            trainer.fit(rng.standard_normal((60, 5)), targets)
+        assert f"callbacks {blamed} the check: Scaler" in flat(str(caught.value.report))
+        kept = str(caught.value.violation)
+        assert main([kept]) == 0
+        shown = flat(capsys.readouterr().out)
+        assert "FAIL (changed after backprop) then, PASS (agrees) here A callback changed the gradient" in shown
+        assert shown.endswith("PASS; the gradient about to be applied: PASS (agrees).")
+        assert main([kept, "--against", "trainer:Network"]) == 0
+        shown = flat(capsys.readouterr().out)
+        assert "Note: A callback changed the gradient after backprop. No network makes or mends that" in shown
+        assert shown.endswith("PASS in the gradient about to be applied.")
+
+
+def test_a_network_that_is_wrong_on_batches_only_is_told_from_its_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    on_batches = WRONG.replace("        gradients", "        if len(targets) == 10:\n            gradients")
+    space: dict[str, Any] = {"__name__": "mine_wrong"}
+    exec(on_batches.replace("FACTOR", "4"), space)
+    (tmp_path / "ten_wrong.py").write_text(on_batches.replace("FACTOR", "4"), encoding="utf-8")
+    (tmp_path / "ten_fixed.py").write_text(on_batches.replace("FACTOR", "1"), encoding="utf-8")
+    kept, _ = halted_library(tmp_path, space["Net"]((5, 3, 1)))
+    assert main([kept.name, "--against", "ten_wrong:Net"]) == 1
+    assert flat(capsys.readouterr().out).endswith("FAIL in the gradient about to be applied.")
+    assert main([kept.name, "--against", "ten_fixed:Net"]) == 0
+    assert flat(capsys.readouterr().out).endswith("PASS in the gradient about to be applied.")
 
 
 def test_an_instance_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +293,8 @@ def test_a_mistake_that_the_file_cannot_hold_is_not_called_reproduced(tmp_path: 
     kept, _ = halted_library(tmp_path, network)
     assert main([str(kept)]) == 1
     shown = capsys.readouterr().out
-    assert "NOT reproduced: FAIL (wrong gradient) in W1 then, PASS (agrees) here." in shown
+    told = "FAIL (wrong gradient) in W1; the gradient about to be applied: FAIL (backprop is wrong on this batch) then"
+    assert f"NOT reproduced: {told}, PASS; the gradient about to be applied: PASS (agrees) here." in flat(shown)
     assert re.search(r"  W1 +FAIL +PASS +3\.3e-01 off +\S+e-1\d off\n", shown)
 
 

@@ -80,10 +80,11 @@ def words(elements: Elements) -> str:
     [
         ("completed", "4 of 4 gradient checks passed", 4),
         ("halted", "Wrong gradient at iteration 10: look first at W2[", 3),
-        ("along", "Wrong gradient at iteration 5: look first at W", 3),
+        ("along", "Wrong gradient at iteration 1: look first at ", 3),
+        ("on the batch", "Wrong gradient at iteration 1: backprop is wrong on this batch", 3),
         ("unchecked", "20 iterations, and the gradient was never checked", 2),
         ("deep", "1 of 4 gradient checks passed, 3 undecided", 4),
-        ("failing", "Do not trust this model: 4 of 4 gradient checks failed", 4),
+        ("failing", "Do not trust this model: 5 of 5 gradient checks failed", 4),
     ],
 )
 def test_a_page_tells_how_the_run_went_and_shows_it(run: str, told: str, pictures: int, kept) -> None:
@@ -99,6 +100,22 @@ def test_a_page_tells_how_the_run_went_and_shows_it(run: str, told: str, picture
     failed = record.report is not None and record.report.verdict is Verdict.FAIL
     assert ("What is wrong" in words(elements)) == failed
     assert (" ".join(of_payments(record.report).split()) in words(elements)) == failed
+
+
+@pytest.mark.usefixtures("extra")
+@pytest.mark.parametrize(
+    ("run", "first", "second"),
+    [
+        ("completed", "PASS difference", "PASS difference"),
+        ("halted", "FAIL (wrong gradient) difference", "FAIL (backprop is wrong on this batch) difference"),
+        ("on the batch", "PASS difference", "FAIL (backprop is wrong on this batch) difference"),
+        ("one question", "PASS difference", "– not asked"),
+    ],
+)
+def test_the_page_says_where_each_of_the_two_questions_stands(run: str, first: str, second: str, kept) -> None:
+    shown = words(Elements(page(read_run(kept(run)))))
+    assert f"Is backprop right? {first}" in shown
+    assert f"Is the gradient about to be applied that of its batch? {second}" in shown
 
 
 @pytest.mark.usefixtures("extra")

@@ -116,13 +116,13 @@ def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch
 
 def test_a_halt_leaves_everything_but_invented_metrics(tmp_path: Path) -> None:
     main([*SMALL, "--bug", "dW2", "--out", str(tmp_path)])
-    assert names(tmp_path) == CHECKED | {"violation-000005.npz"}
+    assert names(tmp_path) == CHECKED | {"violation-000001.npz"}
     metrics = load(tmp_path / "metrics.json")
     assert (metrics["outcome"], metrics["test"], metrics["checks_failed"]) == ("halted", None, 1)
     assert load(tmp_path / "proof.json")["failures"][0]["tensor"] == "W2"
     assert load(tmp_path / "report.json")["culprits"] == ["W2"]
     *_, halted, end = History.read(tmp_path / "history.jsonl")
-    assert (halted["iteration"], halted["verdict"], halted["ratio"]) == (5, "FAIL", pytest.approx(2.0))
+    assert (halted["iteration"], halted["verdict"], halted["ratio"]) == (1, "FAIL", pytest.approx(2.0))
     assert end["outcome"] == "halted"
 
 
