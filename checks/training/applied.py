@@ -134,7 +134,9 @@ class AppliedCheck:
         if not (is_exact and _same_bits(twin, step.applied)):
             apart = self._apart(step.applied, twin)
             differs = not np.all(apart <= (REORDERED if is_exact else EASY) * unit * norms)  # NaN does
-        other = self._repeated(step, twin, is_exact=is_exact) if differs else None
+        easy = EASY * unit * norms
+        usual = differs and not is_exact and self._is_usual(apart, easy)
+        other = self._repeated(step, twin, times=1 if usual else AGAIN) if differs else None
         if other is not None:
             where, now, then = worst(self.layout, other, step.applied)
             sentence = (
@@ -152,7 +154,7 @@ class AppliedCheck:
             should = f", should be {first.numerical:.9g}" if math.isfinite(first.numerical) else ""
             sentence = f"{first.label} is {first.gradient:.9g}{should}. {told}"
             return Verdict.FAIL, Cause.WRONG_ON_BATCH, first.label, sentence, {first.name: first.difference}, {}
-        if differs and not self._is_explained(step, apart, EASY * unit * norms):
+        if differs and not usual and not self._is_explained(step, apart, easy):
             where, right, coarse = worst(self.layout, twin, step.applied)
             sentence = (
                 f"{where} is {coarse:.9g} in {step.applied.dtype} and {right:.9g} in float64, which is not rounding. "
@@ -237,12 +239,12 @@ class AppliedCheck:
 
         return loss
 
-    def _repeated(self, step: Step, twin: Array, *, is_exact: bool) -> Array | None:
-        """Make the step again in its own precision; give a gradient that is another one, if there is any."""
-        if is_exact:
+    def _repeated(self, step: Step, twin: Array, times: int) -> Array | None:
+        """Make the step again, this often, in its own precision; give a gradient that is another one, if any is."""
+        if twin.dtype == step.applied.dtype:
             return twin
         unit = EASY * np.finfo(step.applied.dtype).eps
-        for _ in range(AGAIN):
+        for _ in range(times):
             again = self.backprop(step, step.begin.dtype)
             if _same_bits(again, step.applied):
                 continue
@@ -250,11 +252,16 @@ class AppliedCheck:
                 return again
         return None
 
-    def _is_explained(self, step: Step, apart: Array, easy: Array) -> bool:
-        """Say whether rounding may have made the difference to float64; nudging the parameters shows what it does."""
+    def _is_usual(self, apart: Array, easy: Array) -> bool:
+        """Say whether rounding may have made the difference to float64, as far as it was measured not long ago."""
         self._lasts -= 1
-        if self._lasts > 0 and np.all(apart <= CERTAIN * self._rounding + easy):
-            return True
+        return self._lasts > 0 and bool(np.all(apart <= CERTAIN * self._rounding + easy))
+
+    def _is_explained(self, step: Step, apart: Array, easy: Array) -> bool:
+        """Measure what rounding does, by nudging the parameters; say whether it may have made the difference.
+
+        Only of a step that can be repeated: in any other, this would measure what changes from call to call.
+        """
         rng, eps = np.random.default_rng(0), np.finfo(step.applied.dtype).eps
         self._rounding, self._lasts = np.zeros(len(apart)), LASTS
         for _ in range(AGAIN):

@@ -140,13 +140,16 @@ def same_bits() -> Iterator[bool]:
 
 
 def steps_a_look(*, compiled: bool, dtype: Precision, repetitions: int) -> list[float]:
-    """Measure what the second question takes, in training steps of the same batch: whole runs with and without it."""
+    """Measure what the second question takes, in training steps of the same batch: whole runs with and without it.
+
+    The first question of a run tries what the loss can do, which takes as long as some ten others.
+    """
     data = rows(256 * 40, width=30)
     network = (CompiledNetwork if compiled else Network)((30, 64, 32, 1))
     adam = (CompiledAdam if compiled else Adam)(1e-3)
 
     def seconds(callbacks: list[Callback]) -> float:
-        trainer = Trainer(network, optimizer=adam, batch_size=256, epochs=1, dtype=dtype, callbacks=callbacks)
+        trainer = Trainer(network, optimizer=adam, batch_size=256, epochs=4, dtype=dtype, callbacks=callbacks)
         started = time.perf_counter()
         trainer.fit(*data)
         return time.perf_counter() - started
