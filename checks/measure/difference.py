@@ -37,10 +37,10 @@ def relative_difference(gradient: Structure, gradapprox: Structure) -> float:
 
 def euclidean(vector: Array) -> float:
     """Give the Euclidean norm, also where the squares overflow or vanish: then the entries are scaled first."""
+    squares = float(np.vdot(vector, vector))  # which does not warn
+    if TINY < squares < math.inf or not vector.size:
+        return math.sqrt(squares)
     with np.errstate(over="ignore", under="ignore"):
-        squares = float(np.vdot(vector, vector))
-        if TINY < squares < math.inf or not vector.size:
-            return math.sqrt(squares)
         top = float(np.max(np.abs(vector)))
         if top == 0.0 or not math.isfinite(top):
             return top
