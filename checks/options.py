@@ -3,7 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -48,3 +48,9 @@ class Options:
         if self.step < SMALLEST_STEP:
             expected = f"at least {SMALLEST_STEP:g}"
             raise ValueError(f"step is too small to divide by. Expected {expected}. Received {self.step!r}.")
+
+
+def refuse_unless_integer(name: str, value: Any, least: int) -> None:
+    """Refuse what is no integer, or too small a one."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")

@@ -4,12 +4,12 @@ import logging
 
 import numpy as np
 
+from checks.options import refuse_unless_integer
 from checks.report.report import GradientReport
-from checks.verdict import Verdict
+from checks.verdict import LEVELS, Verdict
 
 #: Reports that a hook keeps; a loop may run for weeks.
 KEPT = 100
-LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
 
 
 class Loop:
@@ -17,8 +17,7 @@ class Loop:
 
     def __init__(self, every: int, on_failure: str, seed: int) -> None:
         for name, value, least in (("every", every, 1), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
+            refuse_unless_integer(name, value, least)
         if on_failure not in ("raise", "log"):
             raise ValueError(f"on_failure is unknown. Expected 'raise' or 'log'. Received {on_failure!r}.")
         self.every = every

@@ -119,11 +119,6 @@ class GradientCheckHook(Loop):
     compared: a note of the report and, once, a warning in the log say so. Batch norm that is training takes the
     statistics of each micro-batch, so what they add up to is the gradient of no batch: there, use ``applied=False``.
 
-    Raises
-    ------
-    ValueError
-        If `every`, `rows` or `on_failure` is none of the above.
-
     Examples
     --------
     >>> check = GradientCheckHook(module, every=100)  # doctest: +SKIP

@@ -10,20 +10,19 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from checks.check import GradientCheckError
-from checks.options import STEP, THRESHOLD, Options
+from checks.options import STEP, THRESHOLD, Options, refuse_unless_integer
 from checks.report.findings import Applied
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step, Watch
 from checks.training.probe import Case, Sampler, Storage
 from checks.training.proof import Proof
 from checks.training.row_set import RowSet
-from checks.verdict import Cause, Verdict
+from checks.verdict import LEVELS, Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.storage.codec import from_plain
 
 logger = logging.getLogger(__name__)
 
-LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
 LOGGED_AT_MOST = 3  # violations of a run that goes on (on_failure="log") that are kept; the first tell the most
 UNITS_EVERY = 10  # checks along a random direction from which one looks at active units too
 
@@ -132,8 +131,7 @@ class GradientCheck(Callback):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value, least in (("every", every, 1), ("rows", rows, 2), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
+            refuse_unless_integer(name, value, least)
         for name, choice, choices in (
             ("dropout", dropout, ("off", "frozen")),
             ("on_failure", on_failure, ("raise", "stop", "log")),
