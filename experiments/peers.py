@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,19 @@ from datasets import Split
 from trainer import Network, Parameters
 
 Rng = np.random.Generator
-Peer = Callable[["FlatProbe"], bool]  # whether the peer accepts the gradient
+Peer = Callable[["Problem"], bool]  # whether the peer accepts the gradient
+
+
+class Problem(Protocol):
+    """A loss and the gradient that is claimed of it, as functions of one flat float64 vector, and where to check."""
+
+    point: Array
+
+    def loss(self, vector: Array) -> float:
+        """Evaluate the loss."""
+
+    def gradient(self, vector: Array) -> Array:
+        """Evaluate the gradient."""
 
 
 def draw(
@@ -65,7 +77,7 @@ def available() -> dict[str, Peer]:
     return peers
 
 
-def _torch(probe: FlatProbe, *, fast_mode: bool) -> bool:
+def _torch(probe: Problem, *, fast_mode: bool) -> bool:
     import torch
 
     class Loss(torch.autograd.Function):
@@ -83,15 +95,15 @@ def _torch(probe: FlatProbe, *, fast_mode: bool) -> bool:
     return bool(torch.autograd.gradcheck(Loss.apply, (point,), fast_mode=fast_mode, raise_exception=False))
 
 
-def _torch_slow(probe: FlatProbe) -> bool:
+def _torch_slow(probe: Problem) -> bool:
     return _torch(probe, fast_mode=False)
 
 
-def _torch_fast(probe: FlatProbe) -> bool:
+def _torch_fast(probe: Problem) -> bool:
     return _torch(probe, fast_mode=True)
 
 
-def _jax(probe: FlatProbe) -> bool:
+def _jax(probe: Problem) -> bool:
     import jax
     from jax.test_util import check_grads
 
@@ -114,7 +126,7 @@ def _jax(probe: FlatProbe) -> bool:
     return True
 
 
-def _autograd(probe: FlatProbe) -> bool:
+def _autograd(probe: Problem) -> bool:
     from autograd.extend import defvjp, primitive
     from autograd.test_util import check_grads
 
@@ -129,7 +141,7 @@ def _autograd(probe: FlatProbe) -> bool:
     return True
 
 
-def _scipy(probe: FlatProbe) -> bool:
+def _scipy(probe: Problem) -> bool:
     from scipy.optimize import check_grad
 
     # It returns a number and no verdict; 1e-6 is what scipy's own documentation calls "likely correct".

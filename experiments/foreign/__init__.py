@@ -1,0 +1,1 @@
+"""Foreign: what the check says of functions that other people wrote, beside what their own checkers say."""
