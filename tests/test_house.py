@@ -43,7 +43,7 @@ FLOORS = {
         "screen notebook peers bugs",
         "command figures",
         "runs mapped",
-        "report replay mutants speed",
+        "report replay mutants speed foreign",
         "fraud applied",
         "crash",
     ],
@@ -69,7 +69,7 @@ BEYOND_NUMPY = {
     "trainer.storage.history": {"pandas"},
 }
 
-COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "applied", "crash"}
+COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash"}
 
 MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 16}
 MOST_FLOORS_OF_CHECKS = 8

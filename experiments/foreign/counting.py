@@ -85,10 +85,11 @@ def _kinds(own: Sequence[Outcome]) -> list[Figure]:
 
 
 def _is_right(o: Outcome) -> bool:
-    must = "FAIL" if o["what"] == "wrong" else o["exposes"]
+    must: str = "FAIL" if o["what"] == "wrong" else o["exposes"]
+    verdict: str = o["verdict"]
     if must.startswith("not "):
-        return o["verdict"] not in (must.removeprefix("not "), "CRASH")
-    return bool(o["verdict"] == must)
+        return verdict not in (must.removeprefix("not "), "CRASH")
+    return verdict == must
 
 
 def _price(operators: Sequence[Outcome], coverage: str, *, judged: bool) -> Figure:
@@ -123,7 +124,7 @@ def _named(outcomes: Sequence[Outcome], what: str) -> list[Outcome]:
 
 
 def _ours(o: Outcome, what: str) -> bool:
-    return o["what"] == what and o["checker"] == "backproof"
+    return bool(o["what"] == what and o["checker"] == "backproof")
 
 
 def _verdicts(outcomes: Sequence[Outcome], what: str | None, coverage: str | None = None) -> list[Outcome]:
@@ -158,7 +159,7 @@ def _share(
 
 
 def details(outcomes: Sequence[Outcome], *, verbose: bool) -> list[str]:
-    """List every FAIL on a right gradient and every PASS on a wrong one; what is UNDECIDED by its cause, or one by one."""
+    """List every FAIL on a right gradient and every PASS on a wrong one, and what is UNDECIDED by its cause."""
     lines: list[str] = []
     own = [o for o in outcomes if o.get("checker") == "backproof"]
     for o in own:

@@ -31,7 +31,7 @@ class Rate:
     """A loss over rows of numbers: its value, and the gradient of every row's term."""
 
     value: Callable[[Array], Any]
-    rows: Callable[[Array], Array]
+    rows: Callable[[Array], Any]
     point: Array
 
 
@@ -105,7 +105,7 @@ def _single(rng: np.random.Generator, scale: float, *, rounded: bool) -> Rate:
         error = inputs @ w.astype(np.float32) - targets
         return float((error**2).mean()) + 0.01 * (w**2).sum()
 
-    def rows(w: Array) -> Array:
+    def rows(w: Array) -> Any:
         wide = inputs.astype(float)
         return wide * (2.0 * (wide @ w - targets) / 8)[:, None] + 0.02 * w / 8
 
@@ -116,7 +116,7 @@ def _mixture(rng: np.random.Generator, scale: float) -> Rate:
     """Give the log-likelihood of a mixture by plain exp and log, with the usual 1e-8 inside."""
     inputs, w = _rows(rng, scale)
 
-    def rows(w: Array) -> Array:
+    def rows(w: Array) -> Any:
         z = inputs @ w
         bell = np.exp(-(z**2) / 2)
         return inputs * (-z * bell / (bell + 1e-8) / 8)[:, None]
@@ -128,7 +128,7 @@ def _chord(rng: np.random.Generator, scale: float) -> Rate:
     """Give small angles by sqrt(1 - cos), as distances on a sphere are taken (gboeing/osmnx#131)."""
     inputs, w = _rows(rng, 1e-4 * scale)
 
-    def rows(w: Array) -> Array:
+    def rows(w: Array) -> Any:
         z = inputs @ w
         return inputs * (np.cos(z / 2) * np.sign(z) / np.sqrt(2) / 8)[:, None]
 
@@ -140,7 +140,7 @@ def _distances(rng: np.random.Generator, scale: float) -> Rate:
     others = rng.normal(size=(8, 3)) * scale
     w = others[0] + rng.normal(size=3) * 1e-3
 
-    def rows(w: Array) -> Array:
+    def rows(w: Array) -> Any:
         apart = w - others
         return apart / np.sqrt((apart * apart).sum(axis=1))[:, None] / 8
 
@@ -151,7 +151,7 @@ def _stable(rng: np.random.Generator, scale: float) -> Rate:
     """Give the cross-entropy of logits, which does not cancel: the one among them that is well."""
     (inputs, w), targets = _rows(rng, scale), rng.integers(0, 2, 8).astype(float)
 
-    def rows(w: Array) -> Array:
+    def rows(w: Array) -> Any:
         return inputs * ((1.0 / (1.0 + np.exp(-(inputs @ w))) - targets) / 8)[:, None]
 
     return Rate(lambda w: np.mean(np.logaddexp(0.0, inputs @ w) - targets * (inputs @ w)), rows, w)
@@ -170,7 +170,7 @@ RATES: dict[str, tuple[Callable[[np.random.Generator, float], Rate], tuple[float
 
 #: Smooth losses that bend near 0: value, derivative, and whether they take real numbers only. Near a bend a step has to
 #: be short against the parameter, not against 1 (microsoft/ADBench#68).
-BENDS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Array], bool]] = {
+BENDS: dict[str, tuple[Callable[[Array], Any], Callable[[Array], Any], bool]] = {
     "cbrt": (lambda v: np.cbrt(v).sum(), lambda v: 1.0 / (3.0 * np.cbrt(v) ** 2), False),
     "1/x, real": (lambda v: (1.0 / v).sum(), lambda v: -1.0 / v**2, True),
     "1/x": (lambda v: (1.0 / v).sum(), lambda v: -1.0 / v**2, False),
@@ -213,7 +213,7 @@ def _process(name: str, seed: int, noise: float) -> Sample:
     y = np.sin(x[:, 0]) + noise * rng.normal(size=8)
     squares = (x - x.T) ** 2
 
-    def covariance(t: Array) -> Array:
+    def covariance(t: Array) -> Any:
         return t[0] ** 2 * np.exp(-0.5 * squares / t[1] ** 2) + t[2] ** 2 * np.eye(8)
 
     def value(t: Array) -> Any:
@@ -242,7 +242,7 @@ def _kinds() -> Iterator[Sample]:
     def one(
         name: str,
         value: Callable[[Array], Any],
-        slope: Callable[[Array], Array],
+        slope: Callable[[Array], Any],
         point: Array,
         right: str = "PASS",
         factor: float = 1.0,
@@ -262,8 +262,11 @@ def _kinds() -> Iterator[Sample]:
     for unit in (1e155, 1e200, 1e-15, 1e-16, 1e-52, 1e-165, 1e-200):
         yield one(
             f"sin in units of {unit:g}",
-            lambda v, u=unit: u * np.sin(v).sum(), lambda v, u=unit: u * np.cos(v), x, factor=doubled,
-        )  # fmt: skip
+            partial(_scaled, unit, lambda v: np.sin(v).sum()),
+            partial(_scaled, unit, np.cos),
+            x,
+            factor=doubled,
+        )
     for offset, (name, value) in product(
         (0.0, 1e6, 1e8, 1e10, 1e12),
         (
@@ -272,10 +275,10 @@ def _kinds() -> Iterator[Sample]:
         ),
     ):
         slope = (lambda w: 2 * (w - 1)) if "vdot" in name else (lambda w: 2 * np.abs(w))
-        yield one(f"{name}, offset {offset:g}", lambda w, v=value, o=offset: v(w) + o, slope, x, "not FAIL")
+        yield one(f"{name}, offset {offset:g}", partial(_above, offset, value), slope, x, "not FAIL")
     u = np.array([1.0, 2.0, 3.0])
 
-    def softmax(v: Array) -> Array:
+    def softmax(v: Array) -> Any:
         share = np.exp(v - v.max())
         return share / share.sum()
 
@@ -304,7 +307,15 @@ def _kinds() -> Iterator[Sample]:
     yield _batch_norm()
 
 
-def _first_largest(v: Array) -> Array:
+def _scaled(unit: float, function: Callable[[Array], Any], v: Array) -> Any:
+    return unit * function(v)
+
+
+def _above(offset: float, function: Callable[[Array], Any], v: Array) -> Any:
+    return function(v) + offset
+
+
+def _first_largest(v: Array) -> Any:
     return 2.0 * (np.arange(v.size) == np.argmax(v))
 
 

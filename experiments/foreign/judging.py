@@ -44,7 +44,7 @@ def _unfit(sample: Sample) -> str:
         first, again = (float(sample.loss(_copied(sample.point))) for _ in range(2))
         gradient = sample.flat.gradient(sample.flat.point)
     except Exception as error:
-        return f"it raises {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+        return f"it raises {type(error).__name__}: {' '.join(str(error).split())[:90]}"
     if first != again and not (math.isnan(first) and math.isnan(again)):
         return "not deterministic"
     if not (math.isfinite(first) and np.isfinite(gradient).all()):

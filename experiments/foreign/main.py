@@ -4,7 +4,9 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from experiments.command import BAD_USAGE
 from experiments.figures import campaign_parser, present
@@ -71,7 +73,5 @@ def run_unit(unit: Unit) -> list[dict[str, object]]:
         return [outcome for sample in _module(unit.part).samples(unit) for outcome in judged(sample, unit.seed, peers)]
 
 
-def _module(part: str) -> "object":
-    from importlib import import_module
-
+def _module(part: str) -> ModuleType:
     return import_module(f"experiments.foreign.{part}")

@@ -106,7 +106,10 @@ def _sample(call: Call, name: str, rng: np.random.Generator) -> Sample | None:
     import torch
 
     point = call.point
-    outputs = call.outputs(*call.leaves(point))
+    try:
+        outputs = call.outputs(*call.leaves(point))
+    except Exception as error:  # some look at how their inputs lie in memory, which arrays do not keep
+        return Sample(PART, name, partial(_raise, error), partial(_raise, error), point)
     followed = [place for place, output in enumerate(outputs) if output.requires_grad and output.numel()]
     if not followed or any(output.layout != torch.strided for output in outputs):
         return None
@@ -128,7 +131,8 @@ def _sample(call: Call, name: str, rng: np.random.Generator) -> Sample | None:
 
     def gradients(weights: list[Any], tensors: Tensors) -> Tensors:
         leaves = call.leaves(tensors)
-        found = torch.autograd.grad(scalar(weights, *leaves), leaves, allow_unused=True)
+        with torch.enable_grad():  # torch's own checker asks for it within a backward pass
+            found = torch.autograd.grad(scalar(weights, *leaves), leaves, allow_unused=True)
         return {
             name: np.zeros(tensors[name].shape) if one is None else one.resolve_conj().numpy().copy()
             for name, one in zip(point, found, strict=True)
@@ -156,6 +160,10 @@ def _sample(call: Call, name: str, rng: np.random.Generator) -> Sample | None:
         native={"torch slow": partial(natively, fast_mode=False), "torch fast": partial(natively, fast_mode=True)},
         refused=partial(_refused, call),
     )
+
+
+def _raise(error: Exception, _: Tensors) -> Any:
+    raise error
 
 
 def _refused(call: Call) -> str:

@@ -29,9 +29,9 @@ def planted(sample: Sample, rng: np.random.Generator) -> Iterator[tuple[str, Gra
         return
     yield "×1.01", _multiplied(sample.gradients, lambda right: {name: 1.01 for name in right})
     right = sample.gradients(_copied(sample.point))
-    places = [(name, place) for name, value in right.items() for place in np.flatnonzero(value)]
+    places = [(name, int(place)) for name, value in right.items() for place in np.flatnonzero(value)]
     if places:
-        doubled, zeroed = (places[int(number)] for number in rng.integers(len(places), size=2))
+        doubled, zeroed = (places[number] for number in rng.integers(len(places), size=2))
         yield "one entry ×2", _multiplied(sample.gradients, partial(_one_entry, doubled, 2.0))
         yield "one entry 0", _multiplied(sample.gradients, partial(_one_entry, zeroed, 0.0))
     if sample.lacking is not None:
