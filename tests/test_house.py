@@ -78,8 +78,9 @@ MOST_LINES = 400  # in a file
 
 #: Of the four packages together. An issue that adds something may raise it by what it adds: knowingly, in a commit that
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
-#: gradient about to be applied is that of its batch.
-MOST_LINES_IN_ALL = 18_300
+#: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
+#: are the functions.
+MOST_LINES_IN_ALL = 19_950
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

@@ -1,5 +1,6 @@
 """Counting: the figures of the campaign, what each must be, and a line of everything that went wrong."""
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -102,7 +103,8 @@ def _price(operators: Sequence[Outcome], coverage: str, *, judged: bool) -> Figu
     above, below = sum(ours[name] for name in both), sum(theirs[name] for name in both)
     ratio = above / below if below else float("nan")
     name = f"CPU time on samples that pass, {coverage} / {peer}"
-    numbers = {"ours": above, "theirs": below, "samples": len(both)}
+    median = statistics.median([ours[each] / theirs[each] for each in both]) if both else float("nan")
+    numbers = {"ours": above, "theirs": below, "samples": len(both), "median": median}
     return Figure(name, f"{ratio:.2f}", f"≤ {most}", ratio <= most if judged else None, numbers=numbers)
 
 
@@ -181,6 +183,10 @@ def details(outcomes: Sequence[Outcome], *, verbose: bool) -> list[str]:
         open_ = [o for o in own if o["what"] == what and o["verdict"] == "UNDECIDED" and o.get("shown", True)]
         causes = Counter(f"{o['part']}, {o['coverage']}: {o['cause']}" for o in open_)
         lines += [f"{counted} {count} ×: {why}" for why, count in causes.most_common()]
+    hidden = Counter(o["verdict"] for o in own if o["what"] == "wrong" and not o["shown"])
+    if hidden:
+        verdicts = ", ".join(f"{count} × {verdict}" for verdict, count in hidden.most_common())
+        lines.append(f"planted mistakes that no step shows, in both coverages: {verdicts}")
     apart = {o["name"]: o["reason"] for o in outcomes if o["what"] == "apart"}
     if verbose:
         lines += [f"APART: {name}: {reason}" for name, reason in apart.items()]

@@ -10,7 +10,7 @@ from checks.measure.layout import Array
 from experiments.foreign.sample import Sample, Tensors, Unit, real, seeded
 
 PART = "lax"
-QUICK = 12  # the quick campaign takes every so many-th function
+QUICK = 16  # the quick campaign takes every so many-th function
 
 #: A function of jax's arrays, and where to check it, one array for each of its arguments.
 Function: TypeAlias = tuple[Callable[..., Any], Callable[[np.random.Generator], tuple[Array, ...]]]

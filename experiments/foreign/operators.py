@@ -21,7 +21,7 @@ from experiments.screen import silent
 PART = "operators"
 LARGEST = 200  # elements in the differentiable inputs
 SAMPLES = 3  # of one operator at most, from the first on that is small enough
-QUICK = 16  # the quick campaign takes every so many-th operator
+QUICK = 24  # the quick campaign takes every so many-th operator
 SUITE = ("TestBwdGradients", "test_fn_grad", "cpu")  # the test of torch's suite that compares these gradients
 
 

@@ -2,8 +2,9 @@
 
 What shows a mistake is a ladder of its own: the slope along the mistake, where it is largest, by central differences of
 fourth order at steps from a third of the parameters' size down to 1e-13 of it. A mistake is shown where three
-neighbouring steps each read the right slope to an eighth of the mistake, and the loss has no kink there as large
-as that: the gap between the left and the right slope, with what a curve adds to it taken out, is smaller.
+neighbouring steps each read the right slope to an eighth of the mistake, one unit in the last place of the loss is less
+than that, too, and the loss has no kink there as large as the mistake: the gap between the left and the right slope,
+with what a curve adds to it taken out, is smaller.
 A wrong gradient that rounding hides from all steps is nobody's to find, and is counted apart.
 """
 
@@ -84,7 +85,7 @@ def _confirmed(along: Callable[[float], float], slope: float, mistake: float, sc
         central = (8.0 * (after - before) - (far_after - far_before)) / (12.0 * step)
         gap = (after - 2.0 * here + before) / step
         wide_gap = (far_after - 2.0 * here + far_before) / (2.0 * step)
-        near = abs(central - slope) <= abs(mistake) / PART_OF_IT
+        near = max(abs(central - slope), math.ulp(here) / step) <= abs(mistake) / PART_OF_IT
         row = row + 1 if near and abs(2.0 * gap - wide_gap) <= abs(mistake) else 0
         if row == IN_A_ROW:
             return True

@@ -74,6 +74,12 @@ def test_a_mistake_below_the_rounding_of_the_loss_is_shown_by_no_step():
         assert shows(lambda w, o=offset: above(o, w), np.cos, lambda w: 1.001 * np.cos(w), POINT) is shown
 
 
+def test_a_slope_of_zero_that_a_coarse_loss_reads_shows_no_mistake():
+    """Every step reads 0 of a slope of 1e-20, which is near it beside a mistake of 1e-18, and says nothing."""
+    assert not shows(lambda w: 1.0 + 1e-20 * w.sum(), lambda w: 1e-20 + 0 * w, lambda w: 1e-18 + 0 * w, POINT)
+    assert shows(lambda w: 1e-20 * w.sum(), lambda w: 1e-20 + 0 * w, lambda w: 1e-18 + 0 * w, POINT)
+
+
 def test_another_subgradient_of_a_kink_is_no_mistake_that_a_step_shows():
     tie = np.array([1.0, 1.0, 0.3])
     half, first = np.array([0.5, 0.5, 0.0]), np.array([1.0, 0.0, 0.0])
