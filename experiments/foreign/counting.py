@@ -183,9 +183,9 @@ def details(outcomes: Sequence[Outcome], *, verbose: bool) -> list[str]:
         open_ = [o for o in own if o["what"] == what and o["verdict"] == "UNDECIDED" and o.get("shown", True)]
         causes = Counter(f"{o['part']}, {o['coverage']}: {o['cause']}" for o in open_)
         lines += [f"{counted} {count} ×: {why}" for why, count in causes.most_common()]
-    hidden = Counter(o["verdict"] for o in own if o["what"] == "wrong" and not o["shown"])
-    if hidden:
-        verdicts = ", ".join(f"{count} × {verdict}" for verdict, count in hidden.most_common())
+    unseen = Counter(o["verdict"] for o in own if o["what"] == "wrong" and not o["shown"])
+    if unseen:
+        verdicts = ", ".join(f"{count} × {verdict}" for verdict, count in unseen.most_common())
         lines.append(f"planted mistakes that no step shows, in both coverages: {verdicts}")
     apart = {o["name"]: o["reason"] for o in outcomes if o["what"] == "apart"}
     if verbose:
