@@ -22,6 +22,8 @@ class Cause(StrEnum):
     NOT_DETERMINISTIC = "not deterministic"
     NOT_FINITE = "not finite"
     NOT_EXERCISED = "not exercised"
+    NO_EFFECT = "no effect"
+    NO_DEPENDENCE = "the loss does not move"
     # Of the gradient that is about to be applied, within a training run:
     WRONG_ON_BATCH = "backprop is wrong on this batch"
     CHANGED = "changed after backprop"

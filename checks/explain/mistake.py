@@ -19,6 +19,7 @@ class Kind(StrEnum):
     SOME_ENTRIES = "some entries"
     CLASS = "class weight"
     ACTIVATION = "activation"
+    EPSILON = "epsilon"
     FLOW = "what flows in"
     LINE = "this line only"
     NOT_FINITE = "not finite"

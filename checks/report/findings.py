@@ -14,6 +14,10 @@ from checks.verdict import Cause, Verdict
 Count: TypeAlias = Annotated[int, (0, 2**63)]
 
 
+#: Causes of a PASS of which nothing was tested.
+QUIET = (Cause.NOT_EXERCISED, Cause.NO_EFFECT)
+
+
 @dataclass(frozen=True)
 class TensorReport:
     """What the check found out about one tensor.
@@ -42,9 +46,12 @@ class TensorReport:
     untouched : int
         Coordinates at which both are exactly zero: nothing was exercised there.
     excluded : float
-        An error above this share of ``gradient_norm`` is excluded, with probability ``confidence``.
+        An error above this share of ``gradient_norm`` is excluded, with probability ``confidence``; of the norm of the
+        whole gradient, where the tensor is not exercised, or has no effect.
     confidence : float
         1 for a full check, 0.99 for a random direction.
+    precision : float
+        Share of the gradient to which it could be decided, where the loss is too coarse for the threshold; else 0.
     evidence : str
         The readings the verdict rests on, where it is not a plain PASS.
     mistake : Mistake or None
@@ -66,6 +73,7 @@ class TensorReport:
     untouched: Count = 0
     excluded: float = math.inf
     confidence: float = 1.0
+    precision: float = field(default=0.0, metadata={"may_lack": True})
     evidence: str = ""
     mistake: Mistake | None = field(default=None, metadata={"may_lack": True})
     entries: Entries | None = field(default=None, compare=False, repr=False, metadata={"kept": False})
@@ -211,6 +219,8 @@ class Findings:
         if self.culprits:
             return self.culprits[0].cause
         verdicts = self.column("verdict")
+        if self.verdict is Verdict.PASS and Cause.AGREES in self.column("cause"):
+            return Cause.AGREES
         if self.verdict in verdicts:
             cause: Cause = self.column("cause")[verdicts.index(self.verdict)]
             return cause
@@ -231,6 +241,11 @@ class Findings:
         own = [self.tensors[name] for name, verdict in reversed(verdicts) if verdict is Verdict.FAIL]
         return own or [tensor for term in self.terms.values() for tensor in term.culprits]
 
+    @property
+    def not_exercised(self) -> list[str]:
+        """The tensors of which nothing was tested: zero in gradient and slopes, exactly or up to rounding."""
+        return [name for name, cause in zip(self.tensors, self.column("cause"), strict=True) if cause in QUIET]
+
     @cached_property
     def n_parameters(self) -> int:
         """Number of coordinates the report speaks of."""
@@ -248,15 +263,13 @@ class Findings:
         return column
 
     def excluded_errors(self) -> dict[str, float]:
-        """Give what each tensor that passed excludes: errors above this share of its gradient's norm."""
-        columns = zip(self.tensors, self.column("verdict"), self.column("excluded"), strict=True)
-        return {name: excluded for name, verdict, excluded in columns if verdict is Verdict.PASS}
+        """Give what each tensor that passed, and was exercised, excludes: errors above this share of its gradient."""
+        columns = zip(self.tensors, self.column("verdict"), self.column("cause"), self.column("excluded"), strict=True)
+        return {name: left for name, verdict, cause, left in columns if verdict is Verdict.PASS and cause not in QUIET}
 
     def differences(self) -> dict[str, float]:
         """Give the relative difference of each tensor in which something was exercised and measured."""
         columns = zip(self.tensors, self.column("cause"), self.column("difference"), strict=True)
         return {
-            name: difference
-            for name, cause, difference in columns
-            if cause is not Cause.NOT_EXERCISED and not math.isnan(difference)
+            name: difference for name, cause, difference in columns if cause not in QUIET and not math.isnan(difference)
         }

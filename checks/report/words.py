@@ -2,22 +2,25 @@
 
 import math
 import textwrap
+from collections import Counter
 
 from checks.explain.mistake import Kind
 from checks.report.findings import Findings, TensorReport
-from checks.verdict import Cause, Verdict
+from checks.report.remarks import left_open, remarks
+from checks.verdict import Verdict
 
 MOST_NOTES = 3  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
 WIDTH = 96  # leaves room for an indent on a page of 100 columns
+HEADINGS = ("tensor", "verdict", "difference", "worst entry", "gradient", "numerical", "ratio")
 
 
 def summary(report: Findings) -> str:
     """Give the check in one line."""
     parts = [
-        f"difference {report.difference:.3e}",
+        f"difference {_number(report.difference, '.3e')}",
         f"threshold {report.threshold:.0e}",
-        report.verdict.value + ("" if report.verdict is Verdict.PASS else f" ({report.cause.value})"),
+        _verdict(report) + ("" if report.verdict is Verdict.PASS else f" ({report.cause.value})"),
         f"{report.n_parameters} parameters",
         f"{report.coverage}/{report.derivative}",
         f"{1e3 * report.seconds:.1f} ms",
@@ -25,36 +28,50 @@ def summary(report: Findings) -> str:
     if report.kinks:
         parts.append(f"{report.kinks} kinks set aside")
     if report.applied is not None:
-        parts.append(f"applied {report.applied.difference:.1e}")
+        parts.append(f"applied {_number(report.applied.difference, '.1e')}")
     if report.verdict is Verdict.FAIL and report.culprits:
         worst = report.culprits[0]
-        parts.append(f"{worst.label} is {worst.gradient:.6g}, should be {worst.numerical:.6g}")
+        should = "" if math.isnan(worst.numerical) else f", should be {worst.numerical:.6g}"
+        parts.append(f"{worst.label} is {worst.gradient:.6g}{should}")
     elif report.verdict is Verdict.FAIL and report.applied is not None:
         parts.append(report.applied.sentence.partition(". ")[0])
     elif report.verdict is Verdict.UNDECIDED:
         names = [tensor.name for tensor in report.tensors.values() if tensor.verdict is Verdict.UNDECIDED]
         parts.append("about " + ", ".join(names or report.terms or ["the applied gradient"]))
-    return "  ".join(parts)
+    quiet = _passed_quietly(report)
+    if quiet:
+        parts.append("not exercised: " + ", ".join(quiet))
+    return "  ".join(filter(None, parts))
+
+
+def _number(value: float, form: str) -> str:
+    return "not measured" if math.isnan(value) else format(value, form)
+
+
+def _verdict(report: Findings) -> str:
+    """Give the verdict, and where a PASS is a coarse one, to what precision."""
+    coarse = max(report.column("precision"))
+    return f"PASS to {coarse:.0e}" if report.verdict is Verdict.PASS and coarse > 0.0 else report.verdict.value
+
+
+def _passed_quietly(report: Findings) -> list[str]:
+    quiet = report.not_exercised
+    return [name for name in quiet if report.tensors[name].verdict is Verdict.PASS]
 
 
 def table(report: Findings) -> str:
     """Give the report as a screen of text: what, where, why, and the evidence."""
     lines = [f"Gradient check: {headline(report)}", ""]
     width = max(len(name) for name in ("tensor", *report.tensors))
-    lines.append(
-        f"  {'tensor':<{width}}  {'verdict':<9}  {'difference':>10}  {'worst entry':<16} "
-        f"{'gradient':>13} {'numerical':>13}  {'ratio':>9}"
-    )
-    for tensor in report.tensors.values():
-        lines.append(_row(tensor, width))
+    lines += [_line(cells, width) for cells in (HEADINGS, *rows(report))]
     lines.append("")
     lines += [] if report.applied is None else [f"  {report.applied}"]
-    lines += _findings(report)
+    lines += [f"  {line}" for line in findings(report)]
     for name, term in report.terms.items():
         if term.verdict is not Verdict.PASS:
             lines += [f"  Term {name!r} on its own: {headline(term)}", *_findings_of_term(term)]
         else:
-            lines.append(f"  Term {name!r} on its own: PASS, difference {term.difference:.3e}")
+            lines.append(f"  Term {name!r} on its own: {_verdict(term)}, difference {_number(term.difference, '.3e')}")
     lines.append(
         f"  {report.evaluations} loss evaluations, {report.seconds:.3g} s, coverage {report.coverage!r}, "
         f"derivative {report.derivative!r}, step {report.step:.0e}, loss {report.loss:.6g}."
@@ -75,59 +92,115 @@ def _wrap(line: str) -> list[str]:
 
 def headline(report: Findings) -> str:
     """Give the verdict with its number and cause."""
-    known = not math.isnan(report.difference)
-    comparison = ("<=" if report.difference <= report.threshold else ">") if known else "not measured,"
-    text = f"{report.verdict} — difference {report.difference:.3e} {comparison} threshold {report.threshold:.0e}"
-    worst = max(report.tensors.values(), key=lambda tensor: (math.isnan(tensor.difference), tensor.difference))
-    if report.difference <= report.threshold < worst.difference:
+    text = f"{_verdict(report)} — difference {_number(report.difference, '.3e')}"
+    if not math.isnan(report.difference):
+        is_coarse = report.verdict is Verdict.PASS and report.difference > report.threshold
+        comparison = "<=" if report.difference <= report.threshold else ">"
+        text += "," if is_coarse else f" {comparison}"
+    else:
+        text += ","
+    text += f" threshold {report.threshold:.0e}"
+    quiet = set(report.not_exercised)
+    known = [tensor for tensor in report.tensors.values() if not math.isnan(tensor.difference)]
+    worst = max((t for t in known if t.name not in quiet), key=lambda tensor: tensor.difference, default=None)
+    if worst is not None and report.difference <= report.threshold < worst.difference:
         text += f" overall, but {worst.difference:.1e} in {worst.name}"
-    return text if report.verdict is Verdict.PASS else f"{text} ({report.cause})"
+    return text if report.verdict is Verdict.PASS else f"{text} ({report.cause}{_elsewhere(report)})"
 
 
-def _row(tensor: TensorReport, width: int) -> str:
-    where = f"{list(tensor.worst_index)}" if tensor.worst_index else "direction" if tensor.confidence < 1 else "-"
-    ratio = "" if math.isnan(tensor.ratio) else f"{tensor.ratio:.6g}"
-    return (
-        f"  {tensor.name:<{width}}  {tensor.verdict:<9}  {tensor.difference:>10.2e}  {where:<16} "
-        f"{tensor.gradient:>13.6g} {tensor.numerical:>13.6g}  {ratio:>9}"
-    )
+def _elsewhere(report: Findings) -> str:
+    """Say where the verdict comes from, if not from a tensor of the whole gradient."""
+    if report.verdict in report.column("verdict"):
+        return ""
+    terms = [name for name, term in report.terms.items() if term.verdict is report.verdict]
+    return f", in term {terms[0]!r}" if terms else ", of the gradient about to be applied"
 
 
-def _findings(report: Findings) -> list[str]:
+def rows(report: Findings) -> list[tuple[str, ...]]:
+    """Give the cells of the table, a row for every tensor, under `HEADINGS`."""
+    tensors = list(report.tensors.values())
+    along = Counter((tensor.gradient, tensor.numerical) for tensor in tensors if not tensor.worst_index)
+    return [_row(tensor, along[tensor.gradient, tensor.numerical] > 1) for tensor in tensors]
+
+
+def _row(tensor: TensorReport, is_shared: bool) -> tuple[str, ...]:
+    """Give a row; slopes along one direction through several tensors are marked as those of the whole direction."""
+    numbers = [_cell(value) for value in (tensor.gradient, tensor.numerical, _finite(tensor.ratio))]
+    where = str(list(tensor.worst_index)) if tensor.worst_index else "-"
+    if not tensor.worst_index and tensor.confidence < 1.0:
+        where = "whole direction" if is_shared else "direction"
+        if tensor.gradient_norm == 0.0:
+            numbers = ["-"] * 3  # what was read there is the others'
+    return (tensor.name, tensor.verdict.value, _cell(tensor.difference, ".2e"), where, *numbers)
+
+
+def _cell(value: float, form: str = ".6g") -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _finite(ratio: float) -> float:
+    return ratio if math.isfinite(ratio) else math.nan
+
+
+def _line(cells: tuple[str, ...], width: int) -> str:
+    name, verdict, difference, where, gradient, numerical, ratio = cells
+    return f"  {name:<{width}}  {verdict:<9}  {difference:>10}  {where:<16} {gradient:>13} {numerical:>13}  {ratio:>9}"
+
+
+def findings(report: Findings) -> list[str]:
+    """Give what was found, a paragraph each: what is wrong first, then what else there is to know."""
     lines = []
     culprits = report.culprits
     if culprits:
         first, *rest = culprits
-        if first.cause is Cause.NOT_FINITE and first.mistake is None:
-            return [f"  No tensor could be checked: {first.evidence}."]
         if first.mistake is not None:
-            lines.append(f"  {first.mistake.sentence}")
-        lines.append(
-            f"  Look here first: {first.label}, gradient {first.gradient:.10g}, numerical {first.numerical:.10g}, "
-            f"ratio {first.ratio:.6g}."
-        )
-        lines.append(f"  Evidence: {first.evidence}.")
+            lines.append(first.mistake.sentence)
+        lines.append(f"Look here first: {first.label}{_compared(first)}.")
+        if first.evidence:
+            lines.append(f"Evidence{_evidence(first)}.")
         if rest:
-            names = ", ".join(tensor.name for tensor in rest)
-            lines.append(f"  Also wrong: {names}; these may follow, since backprop runs from the output to the input.")
-            own = [t.mistake.sentence for t in rest if t.mistake is not None and t.mistake.kind not in VAGUE]
-            said = {first.mistake.sentence} if first.mistake is not None else set()
-            lines += [f"    {sentence}" for sentence in own[:MOST_NOTES] if sentence not in said]
-    for tensor in report.tensors.values():
-        if tensor.verdict is Verdict.UNDECIDED:
-            lines.append(f"  {tensor.name}: UNDECIDED, {tensor.cause}: {tensor.evidence}.")
-        elif tensor.kinks:
-            lines.append(f"  {tensor.name}: {tensor.kinks} of {tensor.size} entries set aside at kinks.")
-        if tensor.cause is not Cause.NOT_EXERCISED and tensor.untouched:
-            lines.append(
-                f"  {tensor.name}: {tensor.untouched} of {tensor.size} entries are zero in both and were not exercised."
-            )
+            lines += _also_wrong(first, rest)
+    lines += remarks(report)
     if report.verdict is Verdict.PASS:
-        excluded = ", ".join(f"{t.name} {t.excluded:.1e}" for t in report.tensors.values())
-        confidence = min(t.confidence for t in report.tensors.values())
-        how = "" if confidence == 1.0 else f" with {confidence:.0%} probability"
-        lines.append(f"  Excludes{how} an error larger than this share of a tensor's gradient: {excluded}.")
+        lines += _excluded(report)
     return lines
+
+
+def _evidence(tensor: TensorReport) -> str:
+    return f": {tensor.evidence.rstrip('.')}" if tensor.evidence else ""
+
+
+def _compared(tensor: TensorReport) -> str:
+    """Give both numbers, and their ratio where there is one."""
+    if math.isnan(tensor.numerical):
+        return f", gradient {tensor.gradient:.10g}; there was nothing to measure"
+    both = f", gradient {tensor.gradient:.10g}, numerical {tensor.numerical:.10g}"
+    if tensor.numerical == 0.0:
+        return f"{both} (the loss has no slope there)"
+    return f"{both}, ratio {tensor.ratio:.6g}" if math.isfinite(tensor.ratio) else both
+
+
+def _also_wrong(first: TensorReport, rest: list[TensorReport]) -> list[str]:
+    names = ", ".join(tensor.name for tensor in rest)
+    sentences = [tensor.mistake.sentence if tensor.mistake is not None else "" for tensor in rest]
+    said = first.mistake.sentence if first.mistake is not None else None
+    if all(sentence == said for sentence in sentences):
+        return [f"Also wrong: {names}; by the same mistake."]
+    lines = [f"Also wrong: {names}; these may follow, since backprop runs from the output to the input."]
+    own = {t.mistake.sentence: None for t in rest if t.mistake is not None and t.mistake.kind not in VAGUE}
+    return lines + [f"  {sentence}" for sentence in own if sentence != said][:MOST_NOTES]
+
+
+def _excluded(report: Findings) -> list[str]:
+    """Say what a pass excludes, of the tensors in which something was tested."""
+    quiet = set(report.not_exercised)
+    tensors = [t for t in report.tensors.values() if math.isfinite(t.excluded) and t.name not in quiet]
+    if not tensors:
+        return []
+    excluded = ", ".join(f"{tensor.name} {tensor.excluded:.1e}" for tensor in tensors)
+    confidence = min(tensor.confidence for tensor in tensors)
+    how = "" if confidence == 1.0 else f" with {confidence:.0%} probability"
+    return [f"Excludes{how} an error larger than this share of a tensor's gradient: {excluded}."]
 
 
 def _findings_of_term(term: Findings) -> list[str]:
@@ -135,10 +208,7 @@ def _findings_of_term(term: Findings) -> list[str]:
     lines = []
     if term.culprits:
         first, *rest = term.culprits
-        lines.append(f"    {first.mistake.sentence if first.mistake is not None else first.evidence}")
+        lines.append(f"    {first.mistake.sentence if first.mistake is not None else first.label + _compared(first)}")
         if rest:
             lines.append(f"    Also wrong: {', '.join(tensor.name for tensor in rest)}.")
-    undecided = [tensor for tensor in term.tensors.values() if tensor.verdict is Verdict.UNDECIDED]
-    if undecided:
-        lines.append(f"    UNDECIDED: {', '.join(f'{tensor.name} ({tensor.cause})' for tensor in undecided)}.")
-    return lines
+    return lines + [f"    {line}" for line in left_open(term)]
