@@ -1,0 +1,350 @@
+"""The coarse verdict on a tensor, where the loss is too coarse for any one of its slopes: bfloat16 or float16 inside.
+
+Over many segments around the point, how far the loss moved is regressed on how far the claimed gradient says it should.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from checks.explain.entries import Suspect
+from checks.judge.power import CONFIDENCE
+from checks.measure.difference import euclidean
+from checks.measure.layout import Array
+from checks.measure.noise import BITS, bits_of
+from checks.measure.objective import Objective
+from checks.measure.regression import EntryFits, Fit, students
+from checks.measure.segments import (
+    AT_MOST,
+    BATCH,
+    ENTRIES,
+    FIRST,
+    TIMES,
+    TOO_BENT,
+    WEIGHTS,
+    Segment,
+    Segments,
+    columns,
+    weighted,
+)
+from checks.report.findings import TensorReport
+from checks.verdict import Cause, Verdict
+
+#: Chance that a right tensor is called wrong at a look at it, and that half of its segments alone say so.
+CHANCE, HALF_CHANCE = 1e-8, 1e-3
+#: What the Gauss rule may be off by, as a multiple of the bends' share cubed: tanh, over up to two units.
+CUBED = 0.2
+#: If all of the bends is rounding of the gradients, its share of the variance of the claimed moves is the square of
+#: theirs times this. Noise in what it is regressed on draws a factor towards 0.
+BLUR = 2.0 * float(WEIGHTS @ WEIGHTS / (6.0 * WEIGHTS[0] ** 2))
+#: So few segments at one reach may be straighter than the others, by luck.
+LUCKY = 1.5
+#: The least noise of a move, as a share of what was measured: moves that all vanish within a stair show none.
+LEAST = 0.3
+#: Where the noise is more than this share of the moves, they may be within a stair of the loss, and systematically off.
+DROWNED = 1.0
+#: What no dithering moves is rounded as well. A gradient in low precision may be off as a whole by so many units of
+#: roundoff; and one of higher precision than its loss does not know how that rounds its data, which is as much as
+#: rounding the parameters does over a step of length 1: so many times the noise of a segment, or of one in low
+#: precision, which rounds its data as the loss does.
+UNITS, DATA, SAME_DATA = 2.0, 2.0, 0.25
+#: A gradient whose unit of roundoff is larger is computed in bfloat16 or float16.
+FINER = 2.0**-12
+#: How many times what rounding and kinks make of a move is more than that, in most of at least so many segments.
+UNHEARD_OF, ENOUGH = 20.0, 16
+#: Scale error that is excluded: enough to stop, and the most that a PASS may leave; and of an entry, enough to stop.
+FINE, COARSEST, FINE_ENTRY = 0.03, 0.1, 0.2
+#: Of the largest entry: a smaller error of one entry is never certain, for a kink may lie on the few steps through it.
+SMALL_ENTRY = 0.1
+#: What a PASS may leave of scale errors where the loss is finer than bfloat16.
+SEES = 9e-3
+#: Evaluations from which on it is no use to name their number.
+MANY = 1e4
+#: Lines, points on each, and degree of what counts as a smooth move: where nothing is claimed, there is no regression.
+LINES, POINTS, DEGREE = 5, 9, 4
+#: How many times the mean square of a smooth move is that of the rest before it is no chance: below `CHANCE` in normal
+#: noise, with 20 degrees of freedom on either side.
+CLEAR = 25.0
+
+
+@dataclass(frozen=True)
+class CoarseFinding:
+    """What the segments through one tensor say; ``measured = factor · claimed``, as far as they tell."""
+
+    verdict: Verdict
+    cause: Cause
+    evidence: str
+    factor: float = math.nan
+    half_width: float = math.inf  # of the factor's confidence interval, with all that may be systematic
+    excluded_scale: float = math.inf  # an error of scale above this share is excluded
+    excluded_entry: float = math.inf  # an error of one entry above this share of the largest entry is
+    worst: int | None = None  # the wrong entry, in the tensor's flat order, if it is one
+    confidence: float = CONFIDENCE
+    evaluations: int = 0  # of the loss and of the gradient
+
+
+def is_for_segments(objective: Objective) -> bool:
+    """Say whether a loss is so coarse that no single slope tells anything, and segments may."""
+    # The noise is dear to measure.
+    return may_tell(objective) and objective.noise > 0.0 and objective.is_rough and objective.moves
+
+
+def may_tell(objective: Objective) -> bool:
+    """Say whether segments may tell more than slopes: loss or gradient are computed in less than float64.
+
+    Of a staircase that has another reason, as where ``1 - p`` cancels, long steps leave the stairs for other ground.
+    """
+    parts = [objective.gradient[place] for place in objective.layout.slices.values()]
+    return objective.gradient_at is not None and any(
+        0 < bits_of(part) < BITS[-1] for part in (np.array([objective.value]), *parts)
+    )
+
+
+def wanting(objective: Objective) -> str:
+    """Say what is wanting where segments might tell, if anything is."""
+    if not objective.is_rough or objective.gradient_at is not None:
+        return ""
+    return "; pass the gradient as a function, so that it can be asked at other points"
+
+
+def judge_coarsely(objective: Objective, name: str, rng: np.random.Generator) -> CoarseFinding:
+    """Judge the gradient of one tensor by losses and gradients, at most `AT_MOST`, at many points around this one."""
+    if objective.gradient_at is None:
+        evidence = (
+            "the loss is too coarse for any one slope; pass the gradient as a function, so that it can be asked at "
+            "other points"
+        )
+        return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
+    segments = Segments(objective, objective.gradient_at, name, rng)
+    segments.choose_reach()
+    while True:
+        if segments.is_unclaimed:
+            finding = _unclaimed(segments)
+            return replace(finding, evaluations=segments.evaluations)
+        reading = _Reading(segments)
+        finding = reading.finding()
+        if finding.verdict is not Verdict.UNDECIDED or segments.is_spent:
+            return replace(finding, evaluations=segments.evaluations)
+        if reading.bent >= TOO_BENT:
+            segments.shorten()
+        segments.draw(BATCH)
+
+
+def is_telling(report: TensorReport) -> bool:
+    """Say whether a coarse verdict is worth having where the loss is finer than bfloat16: it would see 1 %."""
+    return report.verdict is Verdict.FAIL or report.precision <= SEES
+
+
+def coarse_report(objective: Objective, name: str, rng: np.random.Generator) -> tuple[TensorReport, Suspect]:
+    """Judge a tensor coarsely; its report, and what is known of it for a diagnosis."""
+    found, layout = judge_coarsely(objective, name, rng), objective.layout
+    gradient, shape = objective.gradient[layout.slices[name]], layout.shapes[name]
+    size, numerical = euclidean(gradient), gradient * found.factor
+    difference = abs(found.factor - 1.0) / (abs(found.factor) + 1.0) if math.isfinite(found.factor) else 1.0
+    if found.cause is Cause.NOT_EXERCISED:
+        difference = 0.0
+    if found.worst is not None:  # of which no more is known than that it is off by at least so much
+        numerical = gradient.copy()
+        numerical[found.worst] = math.nan
+        largest = float(np.max(np.abs(gradient)))
+        difference = max(difference, SMALL_ENTRY * largest / (2.0 * size)) if size > 0.0 else 1.0
+    worst = int(np.argmax(np.abs(gradient))) if found.worst is None else found.worst
+    report = TensorReport(
+        name=name,
+        shape=shape,
+        verdict=found.verdict,
+        cause=found.cause,
+        difference=difference,
+        gradient_norm=size,
+        worst_index=layout.index(name, worst),
+        gradient=float(gradient[worst]),
+        numerical=float(numerical[worst]),
+        untouched=gradient.size - int(np.count_nonzero(gradient)),
+        excluded=found.excluded_scale,
+        confidence=found.confidence,
+        precision=found.excluded_scale if found.verdict is Verdict.PASS and size > 0.0 else 0.0,
+        evidence=found.evidence,
+    )
+    with np.errstate(invalid="ignore"):
+        bounds = np.nan_to_num(np.abs(gradient) * found.half_width, nan=math.inf, posinf=math.inf)
+    return report, Suspect(
+        gradient=gradient.reshape(shape),
+        numerical=numerical.reshape(shape),
+        bounds=bounds.reshape(shape),
+        aside=np.zeros(shape, dtype=bool),
+        name=name,
+        parameter=layout.tensor(objective.point, name),
+        alone=found.worst is not None,
+    )
+
+
+class _Reading:
+    """What all segments together say of the factor that they have in common, and what rounding may do to it."""
+
+    def __init__(self, segments: Segments) -> None:
+        self.segments = segments
+        made = [each for each in segments.made if each.is_finite]
+        claimed, _, bends = columns(made)
+        size = euclidean(claimed)
+        self.bent = euclidean(bends) / size if size else math.inf
+        self.blur = min(1.0, BLUR * min(self.bent, LUCKY * segments.straightest) ** 2)
+        self.noisy = segments.noise * math.sqrt(claimed.size) / size if size else math.inf
+        self.made = weighted(made, segments.grain)
+        claimed, measured, bends = columns(self.made)
+        self.least = max(segments.grain, LEAST * segments.noise)
+        self.fit = Fit.of(claimed, measured, self.least)
+        off = euclidean(bends) / euclidean(claimed) if size else math.inf
+        self.roundoff = UNITS * segments.roundoff
+        length = min(1.0, segments.reach * euclidean(segments.lengths))
+        if segments.roundoff > FINER:
+            self.data = SAME_DATA * length * segments.noise
+        else:
+            self.data = DATA * length * max(segments.noise, self.fit.noise)
+        self.systematic = (
+            self.roundoff + CUBED * off**3 + self.data * math.sqrt(claimed.size) / (euclidean(claimed) or 1.0)
+        )
+        self.apart = self.fit.factor - 1.0
+        self.width = self.fit.width(1.0 - CONFIDENCE) + self.systematic + self.blur
+        self.excluded = abs(self.apart) + self.width
+
+    def finding(self) -> CoarseFinding:
+        """Judge: by the factor, then by the entries."""
+        if not self.fit.error < math.inf:
+            evidence = "the loss, or the gradient, is not finite around the point"
+            return CoarseFinding(Verdict.UNDECIDED, Cause.NOT_FINITE, evidence)
+        moves = (
+            f"over {len(self.made)} segments the loss moves {self.fit.factor:.4g} ± {self.width:.2g} times as far "
+            "as the gradient says"
+        )
+        if self.bent >= TOO_BENT:
+            evidence = (
+                f"{moves}, but the gradient changes so much on the way, over {self._length}, that this says little"
+            )
+            return self._found(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
+        if self._is_off():
+            return self._found(Verdict.FAIL, Cause.WRONG, f"{moves}, over the shorter half of them as over the longer")
+        if self._is_unexplained():
+            evidence = f"{moves}, and most of them by far more or less than rounding could make of it"
+            return self._found(Verdict.FAIL, Cause.WRONG, evidence)
+        entry, wrong = self._entries()
+        if wrong is not None:
+            evidence = f"{moves}; beside that, entry {wrong} is off by {entry:.2g} of the largest"
+            return self._found(Verdict.FAIL, Cause.WRONG, evidence, worst=wrong)
+        excluded = {"excluded_scale": self.excluded, "excluded_entry": entry}
+        fine = FINE if self.segments.objective.is_rough else SEES
+        done = self.segments.is_spent or (self.excluded <= fine and entry <= FINE_ENTRY)
+        if done and self.excluded <= COARSEST and abs(self.apart) <= self.width:
+            single = f"an entry off by more than {100.0 * entry:.2g} % of the largest" if entry < math.inf else ""
+            what = ", ".join(filter(None, [f"excludes a scale error above {100.0 * self.excluded:.2g} %", single]))
+            evidence = f"{what}, with {100.0 * CONFIDENCE:.0f} %: {moves}"
+            return self._found(Verdict.PASS, Cause.AGREES, evidence, **excluded)
+        return self._found(Verdict.UNDECIDED, Cause.ROUNDING, f"{moves}; {self._needed()}", **excluded)
+
+    @property
+    def _length(self) -> str:
+        return f"{self.segments.reach:.2g} of the tensor's root mean square in each entry"
+
+    def _needed(self) -> str:
+        """Say what it would take: that many evaluations, or less rounding."""
+        far = abs(self.apart)
+        slack = self.systematic + self.blur
+        if far > self.width:
+            what, share = "to call that wrong", self.fit.width(CHANCE) / (far - slack)
+        else:
+            left = COARSEST - far - slack
+            what = f"to exclude a scale error above {100.0 * COARSEST:.0f} %"
+            share = self.fit.width(1.0 - CONFIDENCE) / left if left > 0.0 else math.inf
+        number = self.segments.evaluations * max(1.0, share) ** 2
+        if number < MANY:
+            return f"{what} would take some {number:.0f} evaluations"
+        return f"{what}, the rounding, {100.0 * self.noisy:.2g} % of a move over {self._length}, must be smaller"
+
+    def _is_off(self) -> bool:
+        """Whether the factor is another than 1 beyond any doubt, and each half of the segments says so, too."""
+        if self.noisy > DROWNED:
+            return False
+        side = math.copysign(1.0, self.apart)
+        blur = self.blur if side < 0.0 else 0.0
+        if not side * self.apart - self.systematic - blur > self.fit.width(CHANCE):
+            return False
+        halves = [Fit.of(*columns(half)[:2], self.least) for half in self._halves()]
+        return all(side * (half.factor - 1.0) - blur > half.width(HALF_CHANCE) for half in halves)
+
+    def _is_unexplained(self) -> bool:
+        """Whether most moves are others than what is claimed, and neither noise nor kinks on the way explain it."""
+        shares = []
+        for half in self._halves():
+            claimed, measured, bends = columns(half)
+            slack = np.hypot(self.segments.noise, bends) + self.systematic * np.abs(claimed)
+            shares.append(float(np.mean(np.abs(measured - claimed) > UNHEARD_OF * slack)))
+        return len(self.made) >= ENOUGH and min(shares) > 0.5
+
+    def _entries(self) -> tuple[float, int | None]:
+        """Give the error of an entry that is excluded; or that of the one that is wrong, and which it is."""
+        segments, largest = self.segments, self.segments.largest
+        if not 1 < segments.size <= ENTRIES:
+            return (self.excluded if segments.size == 1 else math.inf), None
+        fits = _entry_fits(self.made)
+        slack = self.roundoff * largest + self.data / fits.steps
+        kinks = SMALL_ENTRY * float(np.max(largest))
+        certain = np.abs(fits.errors) - slack - kinks
+        certain -= students(CHANCE / segments.size, fits.freedom) * fits.uncertain
+        worst = int(np.argmax(np.nan_to_num(certain, nan=-np.inf)))
+        if certain[worst] > 0.0:
+            halves = [_entry_fits(half) for half in self._halves()]
+            shares = [
+                half.errors[worst] / half.uncertain[worst] / students(HALF_CHANCE, half.freedom) for half in halves
+            ]
+            if min(shares) > 1.0 or max(shares) < -1.0:
+                return float(abs(fits.errors[worst]) / np.max(largest)), worst
+        hidden = np.abs(fits.errors) + slack + students(1.0 - CONFIDENCE, fits.freedom) * fits.uncertain
+        with np.errstate(divide="ignore"):  # such an error shows as one of scale, too
+            scale = self.excluded * (float(largest @ largest) / largest)
+        return float(np.max(np.fmin(hidden, scale)) / np.max(largest)), None
+
+    def _halves(self) -> list[list[Segment]]:
+        return [[each for each in self.made if each.is_short == is_short] for is_short in (False, True)]
+
+    def _found(self, verdict: Verdict, cause: Cause, evidence: str, **more: Any) -> CoarseFinding:
+        return CoarseFinding(verdict, cause, evidence, self.fit.factor, self.width, **more)
+
+
+def _entry_fits(made: Sequence[Segment]) -> EntryFits:
+    claimed, measured, _ = columns(made)
+    return EntryFits.of(claimed, measured, np.array([each.step for each in made]))
+
+
+def _unclaimed(segments: Segments) -> CoarseFinding:
+    """Judge a gradient that is zero wherever it was asked: does the loss move, and more smoothly than rounding does."""
+    places = np.linspace(-0.5, 0.5, POINTS)
+    smooth = np.linalg.qr(np.vander(places, DEGREE + 1))[0]
+    reach, most = FIRST, max((abs(each.measured) for each in segments.made if each.is_finite), default=0.0)
+    while segments.evaluations + LINES * POINTS <= AT_MOST:
+        lines = np.array([_along_line(segments, reach, places) for _ in range(LINES)])
+        lines = lines[np.isfinite(lines).all(axis=1)]
+        moves = lines - np.mean(lines, axis=1, keepdims=True)
+        most = max(most, float(np.max(np.ptp(lines, axis=1), initial=0.0)))
+        smoothly = euclidean(moves @ smooth) ** 2
+        rest = max(euclidean(moves) ** 2 - smoothly, 0.0)
+        is_stair = np.mean(np.diff(lines, axis=1) == 0.0) > 0.5 if lines.size else True
+        if smoothly * (POINTS - 1 - DEGREE) > CLEAR * DEGREE * rest and not is_stair:
+            evidence = f"the gradient is zero wherever it was asked, and the loss moves smoothly, by up to {most:.2g}"
+            return CoarseFinding(Verdict.FAIL, Cause.WRONG, evidence)
+        reach *= TIMES
+    if most == 0.0:
+        evidence = (
+            f"the gradient is zero wherever it was asked, and the loss never moves, over up to {reach / TIMES:.2g}"
+        )
+        return CoarseFinding(Verdict.PASS, Cause.NOT_EXERCISED, evidence, excluded_scale=0.0, excluded_entry=0.0)
+    evidence = (
+        f"the gradient is zero wherever it was asked, and the loss moves by {most:.2g}, no more than rounding may"
+    )
+    return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
+
+
+def _along_line(segments: Segments, reach: float, places: Array) -> Array:
+    middle, step = segments.beside(), reach * segments.step(0)
+    return np.array([segments.loss(segments.moved(middle, place * step)) for place in places])
