@@ -28,6 +28,7 @@ def check_module(
     targets: Tensors,
     *,
     mode: Literal["eval", "own"] = "eval",
+    dtype: torch.dtype | Literal["own"] | None = None,
     coverage: Literal["full", "directions"] = "full",
     **options: Any,
 ) -> GradientReport:
@@ -36,14 +37,18 @@ def check_module(
     Parameters
     ----------
     module : torch.nn.Module
-        Deep-copied to float64; the module itself, its gradients, buffers and mode are left alone.
+        Deep-copied, where it is, to float64; the module itself, its gradients, buffers and mode are left alone.
     loss_fn : callable
         ``loss_fn(outputs, targets)``, such as ``torch.nn.BCEWithLogitsLoss()``.
     inputs, targets : tensor or tuple of tensors
-        ``module(inputs)``, or ``module(*inputs)`` for a tuple. Those of floating point are taken as float64.
+        ``module(inputs)``, or ``module(*inputs)`` for a tuple. Those of floating point are taken as float64. Every
+        evaluation gets copies, so that a forward pass may work in place.
     mode : {"eval", "own"}, default="eval"
         Check in evaluation mode, without dropout; or in the module's own mode of the moment, where every evaluation
         draws the same dropout masks and begins with the same buffers.
+    dtype : torch.dtype or "own", optional
+        In which the copy computes, in place of float64: for kernels that refuse that. ``"own"`` leaves module and
+        tensors as they are. The parameters are then rounded at every evaluation, and the verdict is a coarser one.
     coverage : {"full", "directions"}, default="full"
         Every coordinate, ``2n`` evaluations; or one random direction through all of them, a handful.
     **options
@@ -66,9 +71,13 @@ def check_module(
     """
     if mode not in ("eval", "own"):
         raise ValueError(f"mode is unknown. Expected 'eval' or 'own'. Received {mode!r}.")
+    if not (dtype is None or dtype == "own" or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)):
+        expected = "Expected 'own', or a dtype of floating point such as torch.bfloat16"
+        raise TypeError(f"dtype is of the wrong kind. {expected}. Received {dtype!r}.")
     small = sum(p.numel() for p in module.parameters()) < SMALL
     with generators_untouched(module), one_thread() if small else nullcontext():
-        twin = Twin(module, loss_fn, inputs, targets, own_mode=mode == "own")
+        precision = torch.float64 if dtype is None else None if dtype == "own" else dtype
+        twin = Twin(module, loss_fn, inputs, targets, own_mode=mode == "own", dtype=precision)
         options.setdefault("derivative", "central")
         return check_gradients(twin.loss, twin.gradients, twin.parameters(), coverage=coverage, **options)
 
@@ -200,7 +209,7 @@ class GradientCheckHook(Loop):
         how: dict[str, Any] = {"scale": scale, "threshold": report.threshold, "previous": self._previous}
         with generators_untouched(self.module), np.errstate(invalid="ignore", over="ignore"):
             exact = Twin(*of_batch, own_mode=True)
-            own = Twin(*of_batch, own_mode=True, own_precision=True, autocast=self.autocast)
+            own = Twin(*of_batch, own_mode=True, dtype=None, autocast=self.autocast)
             found = compare_applied(gradients, exact, own, **how)
         self._previous = gradients
         if not found.is_compared and not self._warned:

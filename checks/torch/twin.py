@@ -20,7 +20,10 @@ LossFunction: TypeAlias = Callable[[Any, Any], torch.Tensor]
 
 
 class Twin:
-    """A copy of a module on fixed rows, in float64 unless asked otherwise: its loss as a function of the parameters."""
+    """A copy of a module on fixed rows: its loss as a function of the parameters, in float64 unless asked otherwise.
+
+    With ``dtype`` None it computes in what it has. Where that is lower than float64, the parameters are rounded to it.
+    """
 
     def __init__(
         self,
@@ -30,16 +33,21 @@ class Twin:
         targets: Tensors,
         *,
         own_mode: bool,
-        own_precision: bool = False,
+        dtype: torch.dtype | None = torch.float64,
         autocast: torch.dtype | None = None,
     ) -> None:
         self._module = copy.deepcopy(module)
         self._loss_fn = copy.deepcopy(loss_fn) if isinstance(loss_fn, torch.nn.Module) else loss_fn
-        self._inputs, self._targets = mapped(torch.Tensor.detach, inputs), mapped(torch.Tensor.detach, targets)
-        if not own_precision:
-            self._module.double()
-            self._loss_fn = self._loss_fn.double() if isinstance(self._loss_fn, torch.nn.Module) else loss_fn
-            self._inputs, self._targets = mapped(_as_double, self._inputs), mapped(_as_double, self._targets)
+        if dtype is not None:
+            self._module = _converted(self._module, dtype)
+            if isinstance(self._loss_fn, torch.nn.Module):
+                self._loss_fn = _converted(self._loss_fn, dtype)
+
+        def taken(tensor: torch.Tensor) -> torch.Tensor:
+            floats = dtype is not None and tensor.is_floating_point()
+            return tensor.detach().to(dtype) if floats else tensor.detach()
+
+        self._rows = mapped(once(taken), (inputs, targets))
         if not own_mode:
             self._module.eval()
         self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
@@ -103,10 +111,11 @@ class Twin:
         }
 
     def _evaluate(self) -> torch.Tensor:
-        inputs = self._inputs if isinstance(self._inputs, tuple) else (self._inputs,)
+        inputs, targets = mapped(once(torch.clone), self._rows)  # a forward pass may work in place
+        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         device = next(iter(self._parameters.values())).device.type
         with nullcontext() if self._autocast is None else torch.autocast(device, dtype=self._autocast):
-            loss = self._loss_fn(self._module(*inputs), self._targets)
+            loss = self._loss_fn(self._module(*inputs), targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise ValueError(f"the loss is no scalar. Expected a tensor of one number. Received {shape}.")
@@ -150,8 +159,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _as_double(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().double() if tensor.is_floating_point() else tensor.detach()
+def _converted(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """Convert its numbers of floating point; ``double`` leaves complex ones alone, which ``to`` would cut to real."""
+    return module.double() if dtype is torch.float64 else module.to(dtype)
 
 
 def mapped(function: Callable[[torch.Tensor], torch.Tensor], structure: Tensors) -> Tensors:
@@ -162,6 +172,18 @@ def mapped(function: Callable[[torch.Tensor], torch.Tensor], structure: Tensors)
     if isinstance(structure, dict):
         return {key: mapped(function, part) for key, part in structure.items()}
     return function(structure) if isinstance(structure, torch.Tensor) else structure
+
+
+def once(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Call a function once for each tensor, so that one in two places stays one: a target that is the input, too."""
+    made: dict[int, torch.Tensor] = {}
+
+    def call(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = function(tensor)
+        return made[id(tensor)]
+
+    return call
 
 
 def tensors_in(structure: Tensors) -> list[torch.Tensor]:

@@ -243,3 +243,103 @@ def test_what_cannot_be_checked_is_refused():
         library.check_module(module, nn.BCEWithLogitsLoss(reduction="none"), *rows(4, 5))
     with pytest.raises(ValueError, match="no parameter requires a gradient"):
         library.check_module(module.requires_grad_(False), BCE, *rows(4, 5))
+
+
+class HalfThenLinear(nn.Module):
+    """Works in place on what it is handed."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, inputs):
+        inputs.mul_(0.5)
+        return self.linear(inputs)
+
+
+def squares_in_place(outputs, targets):
+    targets.sub_(1.0)
+    return ((outputs - targets) ** 2).mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_forward_pass_and_a_loss_may_work_in_place(dtype, coverage):
+    inputs, targets = torch.randn(5, 3, dtype=dtype), torch.randn(5, 2, dtype=dtype)
+    before = inputs.clone(), targets.clone()
+    rng = np.random.default_rng(0)
+    report = library.check_module(
+        HalfThenLinear().to(dtype), squares_in_place, inputs, targets, coverage=coverage, rng=rng
+    )
+    assert report.verdict is Verdict.PASS
+    assert torch.equal(inputs, before[0])
+    assert torch.equal(targets, before[1])
+
+
+def test_a_target_that_is_the_input_stays_it_where_the_forward_pass_works_in_place():
+    inputs = torch.randn(5, 3)
+    module = nn.Sequential(HalfThenLinear(), nn.Linear(2, 3))
+    seen = []
+
+    def loss(outputs, targets):
+        seen.append(targets.detach().clone())
+        return ((outputs - targets) ** 2).mean()
+
+    report = library.check_module(module, loss, inputs, inputs)
+    assert report.verdict is Verdict.PASS
+    assert torch.equal(seen[0], inputs.double() / 2)
+
+
+class Only(nn.Module):
+    """A kernel that takes one dtype and no other, as those on accelerators do."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3).to(dtype))
+        self.dtype = dtype
+
+    def forward(self, inputs):
+        if not inputs.dtype == self.weight.dtype == self.dtype:
+            raise TypeError(f"only {self.dtype}")
+        return inputs @ self.weight.T
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_module_that_refuses_float64_runs_in_the_dtype_that_is_asked_for(dtype):
+    inputs, targets = torch.randn(7, 3), torch.randn(7, 2)
+    module = Only(dtype)
+    weight = module.weight.detach().clone()
+    with pytest.raises(TypeError, match="only"):
+        library.check_module(module, nn.MSELoss(), inputs, targets)
+    report = library.check_module(module, nn.MSELoss(), inputs, targets, dtype=dtype)
+    own = library.check_module(module, nn.MSELoss(), inputs.to(dtype), targets.to(dtype), dtype="own")
+    assert own.loss == report.loss != 0.0
+    assert torch.equal(module.weight, weight)
+
+
+def test_a_module_of_float64_in_its_own_precision_is_checked_as_ever():
+    module, (inputs, targets) = a_module(5, 3, 1, factor=2.0).double(), rows(11, 5)
+    report = library.check_module(module, BCE, inputs.double(), targets.double(), dtype="own")
+    assert report.verdict is Verdict.FAIL
+    assert report.culprits[0].name == "0.weight"
+
+
+def test_numbers_that_are_no_floats_stay_what_they_are_in_another_precision():
+    class Embedded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(5, 3)
+            self.register_buffer("places", torch.tensor([3, 1, 4]))
+
+        def forward(self, indices):
+            return self.table(self.places[indices]).sum(1)
+
+    module = Embedded()
+    report = library.check_module(module, nn.MSELoss(), torch.tensor([0, 2, 1, 1]), torch.randn(4), dtype=torch.float32)
+    assert report.verdict is not Verdict.FAIL
+
+
+@pytest.mark.parametrize("dtype", ["float32", torch.int64, 32, torch.complex64])
+def test_a_dtype_that_is_no_float_is_refused(dtype):
+    with pytest.raises(TypeError, match=r"dtype is of the wrong kind. Expected 'own'"):
+        library.check_module(a_module(5, 1), BCE, *rows(7, 5), dtype=dtype)
