@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from checks.explain.diagnosis import diagnose
 from checks.explain.mistake import Hints
 from checks.judge.directions import check_direction
 from checks.judge.full import check_coordinates
-from checks.judge.unmeasured import not_finite
+from checks.judge.outcome import not_finite
 from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
 from checks.options import THRESHOLD, Options
-from checks.report.findings import Tensors
+from checks.report.findings import QUIET, Tensors
 from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 
@@ -124,7 +124,11 @@ def check_gradients(
         raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
     more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
     objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
-    return compare(objective, options, started, rng=rng, terms=terms, hints=lambda: hints or Hints())
+    try:
+        return compare(objective, options, started, rng=rng, terms=terms, hints=lambda: hints or Hints(), may_keep=True)
+    except BaseException:
+        objective.stand_back()
+        raise
 
 
 def compare(
@@ -135,8 +139,12 @@ def compare(
     rng: np.random.Generator | None = None,
     terms: Terms | None = None,
     hints: Callable[[], Hints] = Hints,
+    may_keep: bool = False,
 ) -> GradientReport:
-    """Do the work of `check_gradients`, which has made vectors of everything and refused what is out of range."""
+    """Do the work of `check_gradients`, which has made vectors of everything and refused what is out of range.
+
+    Of a loss that may keep what it is handed, as a model that holds its parameters does, the last call is at the point.
+    """
     judged = not_finite(objective)
     if judged is None and options.coverage == "full":
         judged = check_coordinates(objective, options)
@@ -145,13 +153,15 @@ def compare(
     tensors = _finite_passes(judged.tensors)
     if judged.failing:
         with np.errstate(over="ignore", invalid="ignore"):  # a wrong gradient may be of any size
-            mistakes = diagnose(judged.failing, options.threshold, hints())
+            mistakes = diagnose(judged.failing, options.threshold, hints(), _exercised(tensors))
         tensors = tensors.with_rows({name: replace(tensors[name], mistake=mistakes[name]) for name in mistakes})
     apart = {}
     if terms:
         point = objective.layout.unflatten(objective.point.copy())
         more: dict[str, Any] = {**vars(options), "rng": rng, "n_jobs": objective.n_jobs}
         apart = {name: _check_term(*term, point, **more) for name, term in terms.items()}
+    if may_keep:
+        objective.stand_back()
     refusal = objective.complex_refusal
     refused = () if refusal is None else (f"no complex step: {refusal}; central differences decided",)
     return GradientReport(
@@ -171,6 +181,11 @@ def compare(
     )
 
 
+def _exercised(tensors: Mapping[str, Any]) -> list[str]:
+    """Name the tensors in which a mistake could show."""
+    return [name for name, tensor in tensors.items() if tensor.cause not in QUIET]
+
+
 def _finite_passes(tensors: Tensors) -> Tensors:
     """Let no tensor pass whose difference, or whose excluded error, is not finite."""
     if math.isfinite(math.fsum((*tensors.column("difference"), *tensors.column("excluded")))):
@@ -188,13 +203,23 @@ def _finite_passes(tensors: Tensors) -> Tensors:
     return tensors.with_rows(open_)
 
 
-def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **options: Any) -> GradientReport:
+def assert_gradients(
+    loss: Loss,
+    gradients: Any,
+    parameters: Structure,
+    *,
+    not_exercised: Literal["pass", "raise"] = "pass",
+    **options: Any,
+) -> GradientReport:
     """Raise if a gradient does not match its loss: a one-line gradient test for a pytest suite.
 
     Parameters
     ----------
     loss, gradients, parameters, **options
         As in `check_gradients`.
+    not_exercised : {"pass", "raise"}, default="pass"
+        What becomes of a tensor whose gradient and slopes are zero everywhere: right here, but nothing was tested.
+        Where that is so of every tensor, it raises in any case.
 
     Returns
     -------
@@ -204,12 +229,17 @@ def assert_gradients(loss: Loss, gradients: Any, parameters: Structure, **option
     Raises
     ------
     GradientCheckError
-        If the verdict is FAIL or UNDECIDED (an AssertionError whose message is the report).
+        If the verdict is FAIL or UNDECIDED, or too little was exercised: an AssertionError whose message is the report.
     """
     __tracebackhide__ = True  # pytest then shows the caller's line and the report, not this function
+    if not_exercised not in ("pass", "raise"):
+        raise ValueError(f"not_exercised is unknown. Expected 'pass' or 'raise'. Received {not_exercised!r}.")
     report = check_gradients(loss, gradients, parameters, **options)
     if report.verdict is not Verdict.PASS:
         raise GradientCheckError(report)
+    left_out = report.not_exercised
+    if left_out and (not_exercised == "raise" or not _exercised(report.tensors)):
+        raise GradientCheckError(report, f"nothing was exercised in {', '.join(left_out)}. {report}")
     return report
 
 

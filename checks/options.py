@@ -13,6 +13,8 @@ THRESHOLD = 1e-7
 STEP = 1e-5
 #: Far below what moves a float64, and far from where arithmetic loses its digits.
 SMALLEST_STEP = 1e-100
+#: No loss is the same function so many parameters' sizes away.
+LARGEST_STEP = 1e3
 
 CHOICES = {"coverage": ("full", "directions"), "derivative": ("central", "complex")}
 
@@ -45,9 +47,9 @@ class Options:
                 below = f" and < {most:g}" if most < math.inf else ""
                 raise ValueError(f"{name} is out of range. Expected a finite number > 0{below}. Received {value!r}.")
             object.__setattr__(self, name, float(value))
-        if self.step < SMALLEST_STEP:
-            expected = f"at least {SMALLEST_STEP:g}"
-            raise ValueError(f"step is too small to divide by. Expected {expected}. Received {self.step!r}.")
+        if not SMALLEST_STEP <= self.step <= LARGEST_STEP:
+            expected = f"{SMALLEST_STEP:g} to {LARGEST_STEP:g}"
+            raise ValueError(f"step is out of range. Expected {expected}. Received {self.step!r}.")
 
 
 def refuse_unless_integer(name: str, value: Any, least: int) -> None:

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from checks.explain.entries import Suspect
+from checks.judge.coarse import coarse_report, is_for_segments, is_telling, may_tell, wanting
 from checks.judge.examine import confirm_complex, examine
+from checks.judge.full import FAR_OFF
+from checks.judge.ladder import Finding
 from checks.judge.location import look_closer
+from checks.judge.outcome import NOTHING, Judged, does_not_move, empty, not_deterministic, not_finite_loss, outcome
 from checks.judge.power import CONFIDENCE, excluded_error, random_direction
-from checks.judge.unmeasured import Judged, empty, not_deterministic, not_finite_loss
 from checks.measure.difference import euclidean, largest
 from checks.measure.layout import Array
-from checks.measure.objective import ComplexRefusedError, Objective
+from checks.measure.objective import EPS, ROUNDING, ComplexRefusedError, Objective
 from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
 from checks.options import Options
 from checks.report.findings import TensorReport, Tensors
@@ -26,7 +30,8 @@ SUSPICIOUS = 0.02
 #: mean square tells the size of the error.
 FURTHER = 4
 CLEAR = 10.0
-#: Tensors with larger gradients all have the same reach: along a much shorter one the complex step vanishes.
+#: Tensors with larger gradients, or smaller than its inverse, all have the same reach: along a much shorter one the
+#: complex step vanishes, along a much longer one it overflows.
 HUGE = 1e100
 #: Numbers drawn together: an eighth of a megabyte.
 PIECE = 16_384
@@ -45,12 +50,14 @@ def check_direction(objective: Objective, options: Options, rng: np.random.Gener
         tensors = check.run()
     if not math.isfinite(objective.last) and not math.isfinite(objective.value):
         return not_finite_loss(objective)
-    if any(cause not in (Cause.AGREES, Cause.NOT_EXERCISED) for cause in tensors.column("cause")):
+    if Cause.NO_DEPENDENCE in tensors.column("cause"):
+        return does_not_move(objective)
+    if any(cause not in (Cause.AGREES, Cause.NOT_EXERCISED, Cause.NO_EFFECT) for cause in tensors.column("cause")):
         if not math.isfinite(objective.value):
             return not_finite_loss(objective)
         if not objective.repeats():
             return not_deterministic(objective)
-    failing: list[Suspect] = []
+    failing: list[Suspect] = check.coarse
     closer: dict[str, TensorReport] = {}
     for name in [name for name in reversed(list(tensors)) if name in check.suspects]:
         closer[name], suspect = look_closer(objective, tensors[name], check.suspects[name], check.read, options)
@@ -71,9 +78,11 @@ class DirectionCheck:
         self.use_complex = options.derivative == "complex" and confirm_complex(objective, options.step)
         self.rng = rng
         self.norms = {name: euclidean(gradient[place]) for name, place in self.slices.items()}
+        self.largest, self.whole = max(self.norms.values()), euclidean(np.array(list(self.norms.values())))
         self.reach = self._reach()
         self.empty = {name: empty(objective, name) for name, place in self.slices.items() if place.start == place.stop}
         self.suspects: dict[str, Reading] = {}
+        self.coarse: list[Suspect] = []  # those that failed by segments, in the order of backprop
 
     def run(self) -> Tensors:
         """Check along the direction; look into every tensor if the two slopes do not agree."""
@@ -89,13 +98,51 @@ class DirectionCheck:
                     return passed
             rows = {name: self._passed(name, [whole]) for name in self.slices}
             # A tensor beside which the others are large has hardly been seen: its own directions tell more.
-            unseen = [name for name, row in rows.items() if row.difference > self.options.threshold]
+            unseen = [
+                name
+                for name, row in rows.items()
+                if row.difference > self.options.threshold or row.cause is Cause.NO_EFFECT
+            ]
         if unseen:
+            if is_for_segments(self.objective):
+                return self._judged_coarsely()
             self.use_complex = confirm_complex(self.objective, self.options.step)
             rows |= {name: self._look_into(name) for name in unseen if name not in self.empty}
+            hidden = self.objective.is_staircase and may_tell(self.objective)
+            for name in [name for name in rows if hidden and rows[name].cause is Cause.ROUNDING]:
+                found = self._by_segments(name)
+                rows[name] = found if is_telling(found) else rows[name]
             if self.use_complex and self.objective.complex_refusal is not None:
                 raise ComplexRefusedError(self.objective.complex_refusal)
+        for name in [name for name, row in rows.items() if row.cause is Cause.NOT_EXERCISED]:
+            rows[name] = self._zero(name, rows[name])
         return Tensors.of((rows | self.empty)[name] for name in self.slices)
+
+    def _zero(self, name: str, passed: TensorReport) -> TensorReport:
+        """Leave a tensor of zero slopes open if that is the mean of both sides of a kink, or the tread of a stair."""
+        direction = self._draw([name])
+        length = self.objective.length(direction) or 1.0
+        step, far = self.options.step / length, FAR_OFF / length
+        plus, minus, here = (self.objective.along(direction, side * step) for side in (1.0, -1.0, 0.0))
+        beyond, before = self.objective.along(direction, far), self.objective.along(direction, -far)
+        gap = abs((plus - here) + (minus - here))
+        if beyond == before and gap <= ROUNDING * EPS * max(abs(plus), abs(minus)):
+            return passed
+        finding = examine(self.objective, direction, 0.0, 0.0, self.options.step)
+        if finding.cause is Cause.AGREES:
+            return passed
+        return replace(passed, verdict=Verdict.UNDECIDED, cause=finding.cause, evidence=finding.evidence)
+
+    def _judged_coarsely(self) -> Tensors:
+        """Judge every tensor by segments: the loss is so coarse that no single slope tells anything."""
+        rows = self.empty | {name: self._by_segments(name) for name in self.slices if name not in self.empty}
+        return Tensors.of(rows[name] for name in self.slices)
+
+    def _by_segments(self, name: str) -> TensorReport:
+        report, suspect = coarse_report(self.objective, name, self.rng)
+        if report.verdict is Verdict.FAIL:
+            self.coarse.insert(0, suspect)
+        return report
 
     def read(self, direction: Array) -> Reading:
         """Measure the slope along one direction, in the way chosen for this check."""
@@ -122,6 +169,8 @@ class DirectionCheck:
             direction = random_direction(self.rng, piece.stop - start)
             for name, place in self.slices.items():
                 direction[max(place.start - start, 0) : max(place.stop - start, 0)] *= self.reach[name]
+            if self.objective.frozen is not None:
+                direction[self.objective.frozen[piece]] = 0.0
             claimed += float(self.gradient[piece] @ direction)
             np.multiply(direction, IMAGINARY_STEP, out=moved.imag[piece])
         return Reading(np.empty(0), claimed, slope_of(self.objective.complex_at(moved)))
@@ -134,9 +183,11 @@ class DirectionCheck:
         in units of the parameters, and what this proves of a tensor with a small gradient is said.
         """
         if self.use_complex:
-            largest = max(self.norms.values()) or 1.0
-            return {name: 1.0 / min(norm or largest, HUGE) for name, norm in self.norms.items()}
-        point, root = self.objective.point, math.sqrt(self.objective.layout.size)
+            largest, least = self.largest or 1.0, NOTHING * self.largest
+            own = {name: norm if norm > least else largest for name, norm in self.norms.items()}
+            return {name: 1.0 / max(1.0 / HUGE, min(norm, HUGE)) for name, norm in own.items()}
+        point, frozen = self.objective.point, self.objective.frozen
+        point, root = point if frozen is None else np.where(frozen, 0.0, point), math.sqrt(self.objective.layout.size)
         sizes = {name: max(1, place.stop - place.start) for name, place in self.slices.items()}
         return {
             name: max(1.0, math.sqrt(point[place] @ point[place] / sizes[name])) / root
@@ -148,6 +199,8 @@ class DirectionCheck:
         for name in names:
             place = self.slices[name]
             direction[place] = self.reach[name] * random_direction(self.rng, place.stop - place.start)
+        if self.objective.frozen is not None:
+            direction[self.objective.frozen] = 0.0
         return direction
 
     def _look_into(self, name: str) -> TensorReport:
@@ -158,6 +211,7 @@ class DirectionCheck:
         if SUSPICIOUS * tolerance + readings[0].slope.bound < readings[0].mismatch < CLEAR * tolerance:
             readings += [self.read(self._draw([name])) for _ in range(FURTHER)]
         settled: list[Reading] = []
+        left_open: Finding | None = None
         while readings:
             if _typical(readings + settled) <= tolerance:
                 return self._passed(name, readings + settled)
@@ -167,11 +221,37 @@ class DirectionCheck:
                 self.suspects[name] = worst
                 return self._report(name, [*readings, *settled], Verdict.FAIL, Cause.WRONG, finding.evidence)
             readings = [reading for reading in readings if reading is not worst]
-            if finding.cause is Cause.AGREES:
-                settled.append(Reading(worst.direction, worst.claimed, Slope(finding.value, finding.bound)))
-        if settled:
-            return self._passed(name, settled)
-        return self._report(name, [worst], Verdict.UNDECIDED, finding.cause, finding.evidence)
+            if finding.cause is Cause.AGREES or (finding.cause is Cause.ROUNDING and math.isfinite(finding.value)):
+                bound = finding.bound
+                if finding.cause is Cause.ROUNDING:
+                    left_open, bound = finding, max(bound, abs(worst.claimed - finding.value))
+                settled.append(Reading(worst.direction, worst.claimed, Slope(finding.value, bound)))
+                if bound > tolerance and len(settled) + len(readings) <= FURTHER:  # one coarse reading hides too much
+                    readings.append(self.read(self._draw([name])))
+            else:
+                left_open = finding
+                if finding.cause is Cause.NO_DEPENDENCE:
+                    break
+        return self._settled(name, settled, left_open, worst)
+
+    def _settled(self, name: str, settled: list[Reading], left_open: Finding | None, worst: Reading) -> TensorReport:
+        """Report a tensor along no direction of which the gradient was found wrong."""
+        if settled and (left_open is None or left_open.cause is Cause.ROUNDING):
+            reach, norm = self.reach[name], self.norms[name]
+            blur = max(reading.slope.bound for reading in settled) / reach
+            measured = max(abs(reading.slope.value) for reading in settled) / reach
+            mismatch = _typical(settled) / reach
+            if mismatch <= 2.0 * self.options.threshold * norm and left_open is None:
+                return self._passed(name, settled)
+            found = outcome(norm, measured, max(blur, mismatch), self.objective, self.options.threshold)
+            if found.verdict is Verdict.PASS:
+                return self._report(name, settled, Verdict.PASS, found.cause, "", found.precision)
+        if left_open is not None:
+            return self._report(name, [worst], Verdict.UNDECIDED, left_open.cause, left_open.evidence)
+        evidence = (
+            f"rounding hides the answer: along {len(settled)} directions the slope is known to {blur / norm:.1g} of it"
+        )
+        return self._report(name, settled, Verdict.UNDECIDED, Cause.ROUNDING, evidence + wanting(self.objective))
 
     def _passed_together(self, whole: Reading) -> Tensors:
         """Report all tensors by the one reading: nearly every check ends here, in a few microseconds."""
@@ -194,33 +274,42 @@ class DirectionCheck:
         )
 
     def _passed(self, name: str, readings: list[Reading]) -> TensorReport:
-        if self.norms[name] == 0.0:
-            size = math.prod(self.objective.layout.shapes[name])
-            evidence = f"the gradient is exactly zero in all {size} entries, and the loss does not change either"
-            return self._report(name, readings, Verdict.UNDECIDED, Cause.NOT_EXERCISED, evidence)
-        return self._report(name, readings, Verdict.PASS, Cause.AGREES, "")
+        cause, norm = Cause.AGREES, self.norms[name]
+        left = max(reading.mismatch + reading.slope.bound for reading in readings) / self.reach[name]
+        if norm == 0.0:
+            cause = Cause.NOT_EXERCISED
+        elif norm <= NOTHING * self.largest and left >= norm:  # the reading tells nothing of its own
+            cause = Cause.NO_EFFECT
+        return self._report(name, readings, Verdict.PASS, cause, "")
 
     def _report(
-        self, name: str, readings: list[Reading], verdict: Verdict, cause: Cause, evidence: str
+        self, name: str, readings: list[Reading], verdict: Verdict, cause: Cause, evidence: str, precision: float = 0.0
     ) -> TensorReport:
         worst = max(readings, key=lambda reading: np.nan_to_num(reading.mismatch, nan=np.inf))
         reach, norm, gradient = self.reach[name], self.norms[name], self.gradient[self.slices[name]]
         size = _typical(readings) / reach
         numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
         left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
+        share = norm
+        if cause in (
+            Cause.NO_EFFECT,
+            Cause.NOT_EXERCISED,
+        ):  # beside the other tensors: what is left of its own is noise
+            share = numerical = self.whole
         return TensorReport(
             name=name,
             shape=self.objective.layout.shapes[name],
             verdict=verdict,
             cause=cause,
-            difference=size / (norm + numerical) if norm + numerical > 0.0 else 0.0,
+            difference=min(1.0, size / (norm + numerical)) if norm + numerical > 0.0 else 0.0,
             gradient_norm=norm,
             worst_index=(),
             gradient=worst.claimed,
             numerical=worst.slope.value,
             untouched=gradient.size - int(np.count_nonzero(gradient)),
-            excluded=left / norm if norm > 0.0 else math.inf,
+            excluded=left / share if share > 0.0 else 0.0 if cause is Cause.NOT_EXERCISED else math.inf,
             confidence=CONFIDENCE,
+            precision=precision,
             evidence=evidence,
         )
 

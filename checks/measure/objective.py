@@ -4,6 +4,7 @@ Whatever is found out about the loss on the way, its noise, whether it takes com
 to it is faithful, is kept here, and written here alone.
 """
 
+import contextlib
 import math
 import re
 import warnings
@@ -16,6 +17,7 @@ import numpy as np
 
 from checks.measure.difference import euclidean
 from checks.measure.layout import Array, Layout, Structure
+from checks.measure.noise import BOUND, noise_around
 from checks.measure.processes import one_thread, run
 
 Loss: TypeAlias = Callable[[Any], Any]
@@ -23,13 +25,13 @@ Loss: TypeAlias = Callable[[Any], Any]
 CoordinateLosses: TypeAlias = Callable[[str, Any], Array]
 
 EPS = float(np.finfo(np.float64).eps)
-#: Rounding of one evaluation, in units of eps·|J|: the constant of the prototype in the project's design,
-#: which raised no alarm on 187 correct networks. Where a verdict hangs on it, the noise is measured instead.
+#: Rounding of one evaluation, in units of eps·|J|, which raised no alarm on 187 correct networks. Where a verdict hangs
+#: on it, the noise is measured instead.
 ROUNDING = 16.0
 #: Evaluations at the same point that differ by more than this many eps·|J| are not one function.
 REPEAT = 1e4
-#: How far the search for the grain of the loss goes, in units of max(1, |theta|).
-FAR = 1e-3
+#: A loss whose noise is more than this share of it is computed in float16 or bfloat16, or worse.
+ROUGH = 2e-5
 #: Coordinates that one process evaluates at a time, the plain way. How a sweep is cut depends on its size alone, not on
 #: the number of processes, so nor does its result.
 TOGETHER = 256
@@ -46,6 +48,7 @@ class _Count:
     """Evaluations so far, of an objective and of those beside it."""
 
     n: int = 0
+    is_elsewhere: bool = False  # whether the last one was at another point than the objective's
 
 
 class Objective:
@@ -63,13 +66,18 @@ class Objective:
         gradient: Array | None = None,
         *,
         coordinate_losses: CoordinateLosses | None = None,
+        gradient_of: Callable[[Any], Structure] | None = None,
         n_jobs: int = 1,
         complex_confirmed: bool = False,
     ) -> None:
         self.layout = layout
         self.point = point
         self.gradient: Array = np.zeros(0) if gradient is None else gradient
+        #: The claimed gradient at another vector, as `at` gives the loss; None where it was given as numbers.
+        self.gradient_at = None if gradient_of is None else partial(self._gradient_at, gradient_of)
         self.n_jobs = n_jobs
+        self.frozen: Array | None = None  # mask of the coordinates that cannot be moved
+        self.moves = False  # whether any evaluation at other parameters gave another loss
         self.last = math.nan  # the loss evaluated last: at the point, or within a step of it
         self.complex_refusal: str | None = None  # why the complex step cannot be used, once that has been tried
         self.complex_confirmed = complex_confirmed  # whether it has been held against central differences
@@ -78,6 +86,8 @@ class Objective:
         self._coordinate_losses = coordinate_losses
         self._faithful: set[str] = set()  # the tensors at which that was found to be the loss
         self._count = _Count()
+        self.is_staircase = False  # whether its noise, once measured, is more than the rounding of the final number
+        self.is_rough = False  # whether it is so much more that no single slope tells anything
         self._value: float | None = None
         self._noise: float | None = None
         self._is_beside = False
@@ -96,6 +106,7 @@ class Objective:
         if gradients is NOT_CLAIMED:
             return cls(loss, layout, point, **options)
         claimed = gradients(layout.unflatten(point.copy())) if callable(gradients) else gradients
+        options = options | {"gradient_of": gradients if callable(gradients) else None}
         return cls(loss, layout, point, layout.flatten(claimed, "gradients"), **options)
 
     @property
@@ -113,7 +124,14 @@ class Objective:
     def scale(self, name: str | None = None) -> Array:
         """How far a unit step goes for each coordinate: ``max(1, |theta|)``, the usual convention."""
         part = self.point if name is None else self.point[self.layout.slices[name]]
-        return np.maximum(1.0, np.abs(part))
+        scale = np.maximum(1.0, np.abs(part))
+        return scale if self.frozen is None else np.where(np.isfinite(scale), scale, 1.0)
+
+    def freeze(self, frozen: Array) -> None:
+        """Leave these coordinates where they are: parameters that are NaN or infinite, at which the loss is finite."""
+        self.frozen = frozen
+        self.gradient = np.where(frozen, 0.0, self.gradient)
+        self.notes.append(f"{frozen.sum()} of {frozen.size} parameters are NaN or infinite, and were not moved")
 
     def length(self, direction: Array) -> float:
         """Give the length of a direction in units of ``max(1, |theta|)``."""
@@ -127,15 +145,44 @@ class Objective:
         # Beside the point the loss may be asked outside its domain: that is the check's doing, and no warning or
         # error; what it says of the point itself is what counts.
         is_point = vector is self.point and not self._is_beside
+        self._count.is_elsewhere = not is_point
         with np.errstate(all=None if is_point else "ignore"):
             try:
                 value = self._loss(self.layout.unflatten(vector.copy()))
-            except (ArithmeticError, ValueError):
+            except (MemoryError, OSError):
+                raise
+            except Exception:  # whatever a foreign loss raises outside its domain
                 if is_point:
                     raise
                 return math.nan
         self.last = float(_one_number(value, "fiub"))
+        self.moves = self.moves or (self._value is not None and self.last != self._value)
         return self.last
+
+    def stand_back(self) -> None:
+        """Evaluate the loss at the point once more, if it was last asked elsewhere."""
+        if self._count.is_elsewhere:
+            with contextlib.suppress(Exception):  # what it has to say was said
+                self.at(self.point)
+
+    def claimed_along(self, direction: Array, step: float) -> float:
+        """Give what the gradient claims of the slope along a direction at ``point + step · direction``."""
+        if self.gradient_at is None:
+            return math.nan
+        return float(self.gradient_at(self.point + step * direction) @ direction)
+
+    def _gradient_at(self, gradient_of: Callable[[Any], Structure], vector: Array) -> Array:
+        """Ask for the claimed gradient beside the point, NaN where it cannot be had; it counts as an evaluation."""
+        self._count.n += 1
+        self._count.is_elsewhere = True
+        with np.errstate(all="ignore"):
+            try:
+                claimed = gradient_of(self.layout.unflatten(vector.copy()))
+            except (MemoryError, OSError):
+                raise
+            except Exception:  # whatever a foreign gradient raises outside its domain
+                return np.full(vector.size, math.nan)
+        return self.layout.flatten(claimed, "gradients")
 
     def along(self, direction: Array, step: float) -> float:
         """Evaluate the loss at ``point + step · direction``."""
@@ -154,6 +201,7 @@ class Objective:
     def complex_at(self, vector: Array) -> complex:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
         self._count.n += 1
+        self._count.is_elsewhere = True
         value = complex(_one_number(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
         self.last = value.real
         return value
@@ -190,11 +238,18 @@ class Objective:
         nudged: Array = self.point * (1.0 + EPS * rng.integers(-1, 2, size=self.point.size))
         return nudged
 
+    def moved(self, direction: Array, step: float) -> "Objective":
+        """Give the same loss, counted here, at ``point + step · direction``."""
+        return self._twin(self.point + step * direction)
+
     def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
         """Give the same loss, counted here, at a point beside: a random step of this length for each coordinate."""
         jitter = rng.random(self.point.size) - 0.5
         jitter += np.copysign(0.5, jitter)  # uniform between 0.5 and 1 on either side
-        twin = Objective(self._loss, self.layout, self.point + distance * self.scale() * jitter)
+        return self._twin(self.point + distance * self.scale() * jitter)
+
+    def _twin(self, point: Array) -> "Objective":
+        twin = Objective(self._loss, self.layout, point)
         twin._is_beside = True
         twin._count = self._count
         return twin
@@ -280,45 +335,32 @@ class Objective:
 
     @property
     def noise(self) -> float:
-        """Bound on the rounding error of one evaluation, measured near the point, once.
-
-        The loss is evaluated where every coordinate is moved by at most one unit in the last place: what it changes
-        by cannot be told from rounding. Where it does not change at all, its grain is looked for.
-        """
+        """Bound on the rounding error of one evaluation, measured around the point along a random direction, once."""
         if self._noise is None:
-            rng = np.random.default_rng(0)  # which last places are moved is no secret and needs no seed
-            moved = [self.at(self.nudged(rng)) - self.value for _ in range(3)]
-            unit, change = EPS * abs(self.value), max(map(abs, moved))
-            grain = self._grain(rng) if change == 0.0 else 0.0
-            self._noise = max(ROUNDING * unit, 4.0 * grain, 4.0 * change)
-            if grain > REPEAT * unit:
-                self._noise = ROUNDING * grain
-                self.notes.append(f"the loss moves in steps of {grain:.1g}: is it computed in single precision")
+            rng = np.random.default_rng(0)  # where it is measured is no secret and needs no seed
+            direction = self.scale() * rng.uniform(-1.0, 1.0, self.point.size)
+            direction /= self.length(direction) or 1.0
+            unit, around = EPS * abs(self.value), noise_around(partial(self.along, direction), self.value, rng)
+            self._noise = max(BOUND * unit, around)
+            self.is_staircase = around > REPEAT * unit
+            self.is_rough = around > ROUGH * abs(self.value)
+            if self.is_staircase:
+                self.notes.append(
+                    f"the loss moves in steps of about {around / BOUND:.1g}: is it computed in single precision, "
+                    "or from a difference of large numbers"
+                )
         return self._noise
 
-    def _grain(self, rng: np.random.Generator) -> float:
-        """Give the smallest change that the loss shows as the point moves away, at first by a last place only.
-
-        It is about a last place of the loss, and far more where the loss is computed in single precision, or
-        rounded, or something large is added and taken away.
-        """
-        direction = self.scale() * rng.uniform(-1.0, 1.0, self.point.size)
-        step = EPS
-        while step < FAR:
-            change = abs(self.along(direction, step) - self.value)
-            if change > 0.0:  # at the first step already, it is a slope and says nothing
-                return change if step > EPS else 0.0
-            step *= 8.0
-        return 0.0
-
-    def floor(self) -> float:
+    def floor(self, *, asked: bool = True) -> float:
         """Bound the rounding inside a gradient, along a direction of unit length in units of ``max(1, |theta|)``.
 
         A backward pass makes small slopes out of differences of larger numbers, of which only the final result is
-        seen here. Those numbers are taken to be as large as 1, the loss, or the largest slope.
+        seen here. Those numbers are taken to be as large as the largest slope; and as 1 and the loss, where it
+        is not ``asked`` at other points what they are, cannot be, or is zero everywhere.
         """
-        slopes = np.max(np.abs(self.gradient) * self.scale()) if self.gradient.size else 0.0
-        return ROUNDING * EPS * float(max(1.0, abs(self.value), slopes))
+        slopes = float(np.max(np.abs(self.gradient) * self.scale())) if self.gradient.size else 0.0
+        known = self.gradient_at is not None and slopes > 0.0 and asked
+        return ROUNDING * EPS * (slopes if known else max(1.0, abs(self.value), slopes))
 
     def spread(self) -> float:
         """Give the largest change between three evaluations at the same point, in units of the loss."""
@@ -330,10 +372,7 @@ class Objective:
 
 
 def _without_warning(call: Callable[[], Any]) -> Any:
-    """Make a call in which it is an error to drop an imaginary part.
-
-    Looking out for that costs a check within a run some twenty microseconds; a confirmed loss is no longer watched.
-    """
+    """Make a call in which it is an error to drop an imaginary part: dear, so a confirmed loss is not watched."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         return call()

@@ -84,12 +84,17 @@ def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
     return Slope((plus - minus) / (2.0 * step), ROUNDING * EPS * max(abs(plus), abs(minus)) / step)
 
 
-def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array]:
-    """Measure the slope along every coordinate of a tensor; returns values and rounding bounds."""
+def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array, Array]:
+    """Measure the slope along every coordinate of a tensor; returns values, rounding bounds, and gaps.
+
+    A gap is the slope on the right less that on the left.
+    """
     steps = step * objective.scale(name)
     plus, minus = objective.moved_losses([(name, steps), (name, -steps)])
     bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / steps
-    return (plus - minus) / (2.0 * steps), bounds
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = ((plus - objective.value) + (minus - objective.value)) / steps
+        return (plus - minus) / (2.0 * steps), bounds, gaps
 
 
 def complex_slope(objective: Objective, direction: Array) -> Slope:
@@ -123,13 +128,6 @@ def complex_noise(objective: Objective, direction: Array, here: float) -> float:
         slope_of(objective.complex_along(direction, IMAGINARY_STEP, objective.nudged(rng))).value for _ in range(3)
     ]
     return 4.0 * max(abs(value - here) for value in moved) + ROUNDING * EPS * abs(here)
-
-
-def one_sided_slopes(objective: Objective, direction: Array, distance: float) -> tuple[float, float]:
-    """Measure the slopes just beside the point by the complex step; the smaller one first."""
-    beside = (objective.point + side * distance * direction for side in (-1.0, 1.0))
-    low, high = sorted(slope_of(objective.complex_along(direction, IMAGINARY_STEP, p)).value for p in beside)
-    return low, high
 
 
 def slopes_around(objective: Objective, direction: Array, distance: float, slope: SlopeMeasure) -> tuple[float, float]:

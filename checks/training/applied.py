@@ -168,7 +168,7 @@ class AppliedCheck:
                     differences[name] = error / (2.0 * norm)
                     excluded[name] = excluded.get(name, 0.0) + error / norm
         for tensor in [] if report is None or report.verdict is Verdict.PASS else report.tensors.values():
-            if tensor.verdict is Verdict.UNDECIDED and tensor.cause is not Cause.NOT_EXERCISED:
+            if tensor.verdict is Verdict.UNDECIDED:
                 return Verdict.UNDECIDED, tensor.cause, tensor.name, f"{tensor.evidence}.", differences, excluded
         where = max(differences, key=differences.__getitem__, default="")
         return Verdict.PASS, Cause.AGREES, where, "", differences, excluded

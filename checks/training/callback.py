@@ -260,6 +260,10 @@ class GradientCheck(Callback):
         self.proof.derivative = report.derivative
         # Along one direction this pass would take as long as the check itself: the first, and every tenth after.
         thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
+        new = [name for name in report.not_exercised if name not in self.proof.not_exercised]
+        if new:  # once for each: the report of every check names them
+            message = "iteration %d  gradient and slopes are zero, so nothing was tested, in %s%s"
+            logger.warning(message, state.iteration, ", ".join(new), f" ({probe.inactivity()})")
         self.proof.add(state.iteration, report, probe.exercised(thorough=thorough))
 
     def _add(self, state: TrainState, run: _Run, step: Step, applied: Applied) -> None:
@@ -282,8 +286,7 @@ class GradientCheck(Callback):
             return
         state.row.update(report.row())
         if logger.isEnabledFor(LEVELS[report.verdict]):
-            dead = f"  ({case.probe.inactivity()})" if report.cause is Cause.NOT_EXERCISED else ""
-            logger.log(LEVELS[report.verdict], "iteration %d  %s%s", state.iteration, report.summary(), dead)
+            logger.log(LEVELS[report.verdict], "iteration %d  %s", state.iteration, report.summary())
         if report.verdict is Verdict.FAIL:
             self._keep(state, report, case, step)
             if self.on_failure == "raise":

@@ -96,6 +96,7 @@ class Probe:
         }
         if storage is None:
             return Objective.of(self.loss, self.parameters, self.gradients, **faster)
+        faster["gradient_of"] = self.gradients
         return Objective(self.loss, storage.layout, storage.point.vector, storage.backprop(self), **faster)
 
     @property

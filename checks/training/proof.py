@@ -135,6 +135,8 @@ class Proof:
         How often each tensor was left undecided, by ``"tensor: cause"``.
     n_failures : int
         How many there were in all.
+    not_exercised : dict of str to int
+        How often each tensor passed because its gradient is zero: right, but nothing of it was tested.
     notes : set of str
         What the reader should know; about `MOST_KEPT`.
     seconds : float
@@ -165,6 +167,7 @@ class Proof:
     undecided_counts: dict[str, Count] = field(default_factory=dict)
     failures: list[Event] = field(default_factory=list)
     n_failures: Count = 0
+    not_exercised: dict[str, Count] = field(default_factory=dict, metadata={"may_lack": True})
     notes: set[str] = field(default_factory=set)
     seconds: float = 0.0
     # Of the second question; version 0.1 did not ask it.
@@ -190,6 +193,8 @@ class Proof:
         for name, size in report.excluded_errors().items():
             before, count = self.excluded.get(name, (0.0, 0))
             self.excluded[name] = largest((before, size)), count + 1
+        for name in report.not_exercised:
+            self.not_exercised[name] = self.not_exercised.get(name, 0) + 1
         for name, difference in report.differences().items():
             if self.largest is None or not difference <= self.largest[0]:
                 self.largest = (difference, iteration, name)
@@ -322,6 +327,9 @@ class Proof:
         if self.undecided:
             listed = ", ".join(f"{what} ({count} ×)" for what, count in self.undecided_counts.items())
             text.append(f"Left UNDECIDED: {listed}.")
+        if self.not_exercised:
+            listed = ", ".join(f"{name} ({count} ×)" for name, count in self.not_exercised.items())
+            text.append(f"Not exercised, for gradient and slopes are zero, or zero up to rounding: {listed}.")
         text += [f"Note: {note}." for note in sorted(self.notes)]
         text.append(UNSEEN)
         return " ".join(text)
@@ -350,6 +358,7 @@ class Proof:
             "active_share_of_units": self.active_share,
             "applied": self.applied.to_dict(),
             "kinks": self.kinks,
+            "not_exercised": dict(self.not_exercised),
             "undecided_counts": dict(self.undecided_counts),
             "undecided": [dict(zip(("iteration", "tensor", "cause"), u, strict=True)) for u in self.undecided],
             "n_failures": self.n_failures,

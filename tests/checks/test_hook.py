@@ -130,7 +130,8 @@ def test_what_rounding_explains_is_left_undecided_near_a_minimum_in_float32():
     assert report.cause is Cause.ROUNDING
 
 
-def test_a_loss_that_computes_in_float32_is_left_undecided_and_a_gross_mistake_is_found_all_the_same():
+def test_a_loss_that_computes_in_float32_passes_where_it_can_and_a_mistake_of_a_few_percent_is_found():
+    passed = 0
     for seed in range(20):
         net = Net(seed, dtype=np.float32, sizes=(5, 4, 3), n_rows=11)
 
@@ -139,10 +140,12 @@ def test_a_loss_that_computes_in_float32_is_left_undecided_and_a_gross_mistake_i
 
         right = net.gradients(net.parameters, *net.batch)
         report = GradientCheckHook(loss)(net.parameters, right, *net.batch)
-        assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.ROUNDING), (seed, report)
-        gross = {name: 2 * value for name, value in right.items()}
+        assert report.verdict is Verdict.PASS or report.cause is Cause.ROUNDING, (seed, report)
+        passed += report.verdict is Verdict.PASS
+        gross = {name: 1.1 * value for name, value in right.items()}
         with pytest.raises(GradientCheckError):
             GradientCheckHook(loss)(net.parameters, gross, *net.batch)
+    assert passed >= 15, passed
 
 
 def test_it_checks_the_first_call_every_kth_and_the_first_batch_of_each_size():

@@ -65,8 +65,8 @@ def test_any_subgradient_at_a_kink_is_no_mistake(kind, refusing, share):
     assert Verdict.FAIL not in {report.verdict for report in reports.values()}
     full = reports["full", "central", 0]
     assert full.verdict is Verdict.PASS
-    if refusing:  # the complex step takes one side, and settles it for a gradient that takes the same
-        assert full.kinks == (0 if share == 0.5 else 1)  # in the middle the central difference agrees by itself
+    # One side's slope is right here, and so is what the complex step takes for it; what lies between is set aside.
+    assert full.kinks == (1 if share == 0.5 else 0) or (kind == "abs" and not refusing)
 
 
 @pytest.mark.parametrize("beyond", [-0.5, 1.5])
@@ -221,10 +221,15 @@ def test_a_loss_of_lower_precision_never_fails_a_right_gradient(kind, distance, 
             assert report.verdict is not Verdict.FAIL, (way, str(report))
 
 
-def test_a_loss_in_single_precision_is_named_as_what_it_is():
+def test_a_loss_in_single_precision_passes_at_the_precision_it_allows_and_is_named_as_what_it_is():
     report = check_gradients(COARSE["float32 throughout"], squares_gradient, np.ones(5))
-    assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.ROUNDING)
+    assert report.verdict is Verdict.PASS
+    assert 1e-7 < report.tensors["parameters"].precision < 1e-3
     assert "single precision" in str(report)
+    assert "PASS to " in str(report)
+    for factor in (1.01, 0.99, 2.0):
+        wrong = check_gradients(COARSE["float32 throughout"], lambda w, k=factor: k * squares_gradient(w), np.ones(5))
+        assert wrong.verdict is Verdict.FAIL
 
 
 def test_a_random_loss_is_undecided_and_called_not_deterministic():
@@ -240,12 +245,12 @@ def test_a_random_loss_is_undecided_and_called_not_deterministic():
 
 
 @pytest.mark.parametrize("refusing", [False, True])
-def test_all_zero_weights_are_undecided_and_called_not_exercised(case, refusing):
+def test_all_zero_weights_pass_and_are_called_not_exercised(case, refusing):
     network = case((7, 5, 3, 1), activation="tanh")
     zeros = {name: np.zeros_like(value) for name, value in network.parameters.items()}
     loss = network.refusing if refusing else network.loss
     for way, report in verdicts(loss, network.gradients, zeros).items():
-        assert report.verdict is Verdict.UNDECIDED, way
+        assert report.verdict is Verdict.PASS, way
         idle = {name for name, tensor in report.tensors.items() if tensor.cause is Cause.NOT_EXERCISED}
         assert idle == {"W1", "b1", "W2", "b2", "W3"}, way  # only the last bias moves the loss
         assert report.tensors["b3"].verdict is Verdict.PASS
@@ -256,12 +261,8 @@ def test_a_dead_layer_is_called_not_exercised_with_a_count(case):
     network.parameters["b1"] -= 100.0
     network.parameters["b2"][:] = 0.5
     report = check_gradients(network.loss, network.gradients, network.parameters)
-    assert report.verdict is Verdict.UNDECIDED
-    assert {name for name, tensor in report.tensors.items() if tensor.cause is Cause.NOT_EXERCISED} == {
-        "W1",
-        "b1",
-        "W2",
-    }
+    assert report.verdict is Verdict.PASS
+    assert report.not_exercised == ["W1", "b1", "W2"]
     assert report.tensors["W1"].untouched == 35
 
 
@@ -311,7 +312,7 @@ def test_the_line_between_pass_and_fail_is_the_threshold(cubes):
 
 
 def test_too_many_kinks_are_undecided_rather_than_a_pass():
-    report = check_gradients(lambda x: np.abs(x).sum() + (x**2).sum(), lambda x: np.ones(7), np.zeros(7))
+    report = check_gradients(lambda x: np.abs(x).sum() + (x**2).sum(), lambda x: 0.5 * np.ones(7), np.zeros(7))
     assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.KINK)
     assert report.kinks == 7
 

@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 from checks import numerical_gradient
-from checks.judge.ladder import ladder
+from checks.judge.ladder import Ladder
 from checks.measure.layout import Layout
 from checks.measure.objective import Objective
-from checks.measure.slopes import (
-    central_slope,
-    central_sweep,
-    complex_noise,
-    complex_slope,
-    complex_sweep,
-    one_sided_slopes,
-)
+from checks.measure.slopes import central_slope, central_sweep, complex_noise, complex_slope, complex_sweep
 
 FUNCTIONS = {
     "cubes": (lambda x: (x**3).sum(), lambda x: 3.0 * x**2),
@@ -52,7 +45,7 @@ def test_sweeps_give_every_coordinate_of_the_named_tensor(kind):
     own = objective(lambda p: loss(p["W1"].ravel()) + 2.0 * loss(p["b1"]), point)
     for name, factor in (("W1", 1.0), ("b1", 2.0)):
         truth = factor * derivative(point[name].ravel())
-        for values, bounds in (central_sweep(own, name, 1e-6), complex_sweep(own, name)):
+        for values, bounds in (central_sweep(own, name, 1e-6)[:2], complex_sweep(own, name)):
             assert values.shape == bounds.shape == (point[name].size,)
             np.testing.assert_allclose(values, truth, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(complex_sweep(own, name)[0], truth, rtol=1e-12)
@@ -96,16 +89,12 @@ def test_the_numerical_gradient_is_the_classic_formula_in_the_structure_given():
 
 def test_the_ladder_leaves_out_steps_at_which_the_loss_is_not_finite():
     own = objective(lambda x: -np.log(x).sum(), np.array([1e-5, 2.0]))
-    rungs = ladder(own, np.array([1.0, 0.0]), 1e-5, (10.0, 0.1, 0.01))
-    assert [rung.step for rung in rungs] == pytest.approx([1e-6, 1e-7])
-    for rung in rungs:
+    ladder = Ladder(own, np.array([1.0, 0.0]))
+    ladder.climb((1e-4, 1e-6, 1e-7))
+    assert [rung.step for rung in ladder.rungs] == pytest.approx([1e-6, 1e-7])
+    for rung in ladder.rungs:
         assert rung.central == pytest.approx(-1e5, rel=0.01)
         assert rung.left < rung.central < rung.right
-
-
-def test_one_sided_slopes_stand_on_both_sides_of_a_kink():
-    own = objective(lambda x: np.where(x.real > 1.0, 3.0 * x, 0.5 * x + 2.5).sum(), np.array([1.0, 2.0]))
-    assert one_sided_slopes(own, np.array([1.0, 0.0]), 1e-12) == pytest.approx((0.5, 3.0))
 
 
 def test_complex_noise_says_how_far_rounding_the_parameters_moves_the_slope():

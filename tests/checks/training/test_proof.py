@@ -184,11 +184,13 @@ def test_a_failure_is_the_first_thing_said():
 
 def test_what_was_left_undecided_is_listed_with_its_cause_and_excludes_nothing():
     point = {"W1": np.zeros((5, 3)), "b1": np.ones(5)}
-    report = check_gradients(lambda p: (p["b1"] ** 3).sum(), lambda p: p | {"b1": 3.0 * p["b1"] ** 2}, point)
+    report = check_gradients(
+        lambda p: np.abs(p["W1"]).sum() + (p["b1"] ** 3).sum(), lambda p: p | {"b1": 3.0 * p["b1"] ** 2}, point
+    )
     proof = Proof(threshold=1e-7)
     for iteration in (3, 6):
         proof.add(iteration, report, Exercised([0, 1], [1], 2, 4))
-    assert "Left UNDECIDED: W1: not exercised (2 ×)" in str(proof)
+    assert "Left UNDECIDED: W1: kink (2 ×)" in str(proof)
     assert "0 of 2 checks passed" in str(proof)
     assert "it is right" not in str(proof)
     assert list(proof.excluded_errors()) == ["b1"]
@@ -288,10 +290,25 @@ def size_of(value):
     return own + sum(size_of(part) for part in inside)
 
 
+def test_what_was_not_exercised_passes_is_named_and_excludes_nothing():
+    point = {"W1": np.zeros((5, 3)), "b1": np.ones(5)}
+    report = check_gradients(lambda p: (p["b1"] ** 3).sum(), lambda p: p | {"b1": 3.0 * p["b1"] ** 2}, point)
+    proof = Proof(threshold=1e-7)
+    for iteration in (3, 6):
+        proof.add(iteration, report, Exercised([0, 1], [1], 2, 4))
+    assert "2 of 2 checks passed" in str(proof)
+    assert "Not exercised, for gradient and slopes are zero, or zero up to rounding: W1 (2 ×)." in str(proof)
+    assert list(proof.excluded_errors()) == ["b1"]
+    assert proof.to_dict()["not_exercised"] == {"W1": 2}
+    assert Proof.from_state(json.loads(json.dumps(proof.state_dict()))) == proof
+
+
 @pytest.mark.parametrize("kind", ["passed", "failed", "undecided"])
 def test_it_stays_as_large_as_it_is_however_many_checks_are_added(kind):
     point = {"W": np.zeros((5, 3)), "b": np.ones(5)}
-    undecided = check_gradients(lambda p: (p["b"] ** 3).sum(), lambda p: p | {"b": 3.0 * p["b"] ** 2}, point)
+    undecided = check_gradients(
+        lambda p: np.abs(p["W"]).sum() + (p["b"] ** 3).sum(), lambda p: p | {"b": 3.0 * p["b"] ** 2}, point
+    )
     report = {"passed": report_of(1e-9), "failed": failing_report(), "undecided": undecided}[kind]
     proof, sizes = Proof(coverage="directions"), {}
     rng = np.random.default_rng(0)
@@ -312,8 +329,8 @@ def test_it_stays_as_large_as_it_is_however_many_checks_are_added(kind):
         assert data["failures"][0]["iteration"] == 10_000_001
         assert "It is WRONG: at iteration 10000001" in str(proof)
     if kind == "undecided":
-        assert data["undecided_counts"] == {"W: not exercised": 2_000}
-        assert "Left UNDECIDED: W: not exercised (2000 ×)" in str(proof)
+        assert data["undecided_counts"] == {"W: kink": 2_000}
+        assert "Left UNDECIDED: W: kink (2000 ×)" in str(proof)
 
 
 def test_of_notes_that_differ_from_check_to_check_the_first_are_kept():

@@ -1,4 +1,4 @@
-"""What one way of checking found, and the cases in which it could measure nothing."""
+"""The outcome of a check: what a tensor in which nothing was found wrong passes as, and what nobody could measure."""
 
 import math
 from collections.abc import Iterator
@@ -13,6 +13,12 @@ from checks.measure.objective import Objective
 from checks.report.findings import TensorReport, Tensors
 from checks.verdict import Cause, Verdict
 
+#: Largest share of a tensor's gradient that may hide behind noise for it to pass, where that is more than the threshold
+#: asks for; and the same where the loss is a staircase, as single precision makes it. A mistake of 1 % shows in either.
+COARSE, COARSEST = 1e-5, 5e-3
+#: A gradient below this share of the whole one is zero up to rounding: backprop makes it from numbers as large.
+NOTHING = 1e-12
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -24,6 +30,29 @@ class Judged:
     failing: list[Suspect] = field(default_factory=list)  # in the order of backprop, output first
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a tensor passes as: a verdict, its cause, and to what share of the gradient it could be decided."""
+
+    verdict: Verdict
+    cause: Cause
+    precision: float = 0.0
+
+
+def outcome(claimed: float, measured: float, blur: float, objective: Objective, threshold: float) -> Outcome:
+    """Say what is known of a tensor whose two gradients, of these norms, agree up to ``blur``."""
+    whole, coarsest = euclidean(objective.gradient), COARSEST if objective.is_staircase else COARSE
+    if claimed == 0.0 and measured == 0.0:
+        return Outcome(Verdict.PASS, Cause.NOT_EXERCISED)
+    if blur <= threshold * (claimed + measured):
+        return Outcome(Verdict.PASS, Cause.AGREES)
+    if blur <= coarsest * claimed:
+        return Outcome(Verdict.PASS, Cause.AGREES, blur / claimed)
+    if claimed <= NOTHING * whole and measured + blur <= threshold * whole:
+        return Outcome(Verdict.PASS, Cause.NO_EFFECT)
+    return Outcome(Verdict.UNDECIDED, Cause.ROUNDING)
+
+
 def not_finite(objective: Objective) -> Judged | None:
     """Judge parameters, or else a gradient, that hold NaN or infinity; None where all are finite.
 
@@ -32,9 +61,13 @@ def not_finite(objective: Objective) -> Judged | None:
     for vector, of in ((objective.point, "parameters"), (objective.gradient, "gradient")):
         # Where all are finite, their squares usually add up to a number, which is quicker to tell; vdot does not warn.
         if not math.isfinite(np.vdot(vector, vector)) and not np.isfinite(vector).all():
-            if of == "gradient" and not math.isfinite(objective.value):
-                return not_finite_loss(objective)
-            return _not_finite(objective, vector, of)
+            if math.isfinite(objective.value):
+                if of == "gradient" and not np.isfinite(objective.gradient).all():
+                    return _not_finite(objective, objective.gradient, of)
+                if of == "parameters":
+                    objective.freeze(~np.isfinite(vector))
+            else:
+                return not_finite_loss(objective) if of == "gradient" else _not_finite(objective, vector, of)
     return None
 
 
@@ -72,6 +105,15 @@ def not_deterministic(objective: Objective) -> Judged:
         f"(loss {objective.value:.6g}): is dropout left on, or a random number drawn inside"
     )
     return Judged(Tensors.of(_blanks(objective, Verdict.UNDECIDED, evidence, Cause.NOT_DETERMINISTIC)))
+
+
+def does_not_move(objective: Objective) -> Judged:
+    """Leave every tensor undecided, because no evaluation gave another loss: it is a function of something else."""
+    evidence = (
+        f"the loss was the same, {objective.value:.6g}, in all {objective.evaluations} evaluations: it does not depend "
+        "on the parameters it is given (does the model hold arrays of its own, or is it a count, as an accuracy is)"
+    )
+    return Judged(Tensors.of(_blanks(objective, Verdict.UNDECIDED, evidence, Cause.NO_DEPENDENCE)))
 
 
 def empty(objective: Objective, name: str) -> TensorReport:
