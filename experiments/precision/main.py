@@ -1,0 +1,122 @@
+"""The command: runs the campaign, counts what came of it, and shows that."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+
+from experiments.figures import Figure, campaign_parser, present
+
+#: What must be found, and what is aimed at. The other mistakes are only shown.
+MUST = {"10 %": 0.999, "×2": 0.999, "sign": 0.999, "zero": 0.999}
+AIM = {"3 %": 0.99}
+ENTRIES = {"one entry ×2": 1.0, "one entry 20 %": 0.2}
+MOST = 300  # evaluations a tensor
+#: Seeds of right networks and of those with mistakes.
+FULL, QUICK = (170, 60), (1, 1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign; 0 if every figure is met, 1 if not, 2 for bad usage."""
+    description = (
+        "Judge right gradients of torch networks that compute in bfloat16 or float16 (a FAIL is a false alarm), and "
+        "planted mistakes (anything else is a miss), by the loss alone. Needs the extra torch."
+    )
+    parser = campaign_parser("precision", description, "a few networks of each kind; under half a minute")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    from joblib import Parallel, delayed  # now that there is something to do: these take seconds to load
+    from tqdm import tqdm
+
+    from experiments.precision.networks import DTYPES, KINDS, MISTAKES, PLACES
+
+    started = time.perf_counter()
+    n_right, n_wrong = QUICK if arguments.quick else FULL
+    cases = [(*case, "") for case in product(KINDS, DTYPES, PLACES, range(n_right))]
+    cases += list(product(KINDS, DTYPES, PLACES, range(n_wrong), MISTAKES))
+    runs = Parallel(n_jobs=1 if arguments.quick else arguments.jobs, return_as="generator_unordered")(
+        delayed(run_case)(*case) for case in cases
+    )
+    outcomes = [outcome for done in tqdm(runs, total=len(cases), unit="network", desc="networks") for outcome in done]
+    said = {"seconds": round(time.perf_counter() - started)}
+    return present(figures(outcomes), details(outcomes), arguments.json, said, outcomes=outcomes)
+
+
+def run_case(kind: str, dtype: str, place: str, seed: int, mistake: str) -> list[dict[str, object]]:
+    """Judge one network, and give what came of it as plain data."""
+    from checks.torch.twin import one_thread
+    from experiments.precision.networks import findings
+
+    case = {"kind": kind, "dtype": dtype, "place": place, "seed": seed, "mistake": mistake}
+    with one_thread():
+        found = list(findings(kind, dtype, place, seed, mistake))
+    return [
+        case
+        | {"tensor": name, "verdict": str(each.verdict), "evidence": each.evidence, "evaluations": each.evaluations}
+        | {"scale": each.excluded_scale, "entry": each.excluded_entry}
+        for name, each in found
+    ]
+
+
+def figures(outcomes: Sequence[dict[str, object]]) -> list[Figure]:
+    """Count what the campaign is about."""
+    rows = []
+    for dtype, place in sorted({(str(o["dtype"]), str(o["place"])) for o in outcomes}):
+        own = [o for o in outcomes if (o["dtype"], o["place"]) == (dtype, place)]
+        where = f"{dtype}, {'in the layers' if place == 'inside' else 'the whole module'}"
+        right = Counter(o["verdict"] for o in own if not o["mistake"])
+        n = right.total()
+        rows.append(Figure(f"FAIL on right tensors, {where}", f"{right['FAIL']} of {n:,}", "0", right["FAIL"] == 0))
+        rows.append(Figure(f"UNDECIDED on right tensors, {where}", _share(right["UNDECIDED"], n)))
+        for mistake in dict.fromkeys(str(o["mistake"]) for o in own if o["mistake"]):
+            verdicts = [str(o["verdict"]) for o in own if o["mistake"] == mistake]
+            rows.append(_found(f"{mistake} found, {where}", verdicts, MUST.get(mistake), AIM.get(mistake)))
+    beyond = [o for o in outcomes if _is_beyond(o)]
+    n_wrong = sum(bool(o["mistake"]) for o in outcomes)
+    rows.append(
+        Figure(
+            "PASS on a mistake larger than it excludes",
+            _share(len(beyond), n_wrong),
+            "≤ 1 %",
+            len(beyond) <= 0.01 * n_wrong,
+        )
+    )
+    most = max(int(str(o["evaluations"])) for o in outcomes)
+    rows.append(Figure("most evaluations a tensor", str(most), f"≤ {MOST}", most <= MOST))
+    return rows
+
+
+def _found(name: str, verdicts: Sequence[str], must: float | None, aim: float | None) -> Figure:
+    found, n = verdicts.count("FAIL"), len(verdicts)
+    measured = f"{_share(found, n)}, PASS {verdicts.count('PASS')}"
+    goals = [f"{'≥' if goal is must else 'aim ≥'} {100.0 * goal:g} %" for goal in (must, aim) if goal is not None]
+    met, aim_met = (None if goal is None else found >= goal * n for goal in (must, aim))
+    return Figure(name, measured, ", ".join(goals), met, aim_met)
+
+
+def _is_beyond(outcome: dict[str, object]) -> bool:
+    """Say whether a PASS excluded the very mistake that is there."""
+    mistake, scale, entry = (outcome[key] for key in ("mistake", "scale", "entry"))
+    if outcome["verdict"] != "PASS" or not mistake:
+        return False
+    sizes = {"10 %": 0.1 / 1.1, "×2": 0.5, "sign": 2.0, "zero": 0.0, "3 %": 0.03 / 1.03}
+    if mistake in ENTRIES:  # as a share of the largest entry claimed
+        size = ENTRIES[str(mistake)]
+        return float(str(entry)) < size / (1.0 + size)
+    return float(str(scale)) < sizes[str(mistake)]
+
+
+def details(outcomes: Sequence[dict[str, object]]) -> list[str]:
+    """List every false alarm and every miss of what must be found."""
+    lines = []
+    for o in outcomes:
+        where = f"{o['kind']}, {o['dtype']} {o['place']}, seed {o['seed']}, {o['tensor']}: {o['evidence']}"
+        if not o["mistake"] and o["verdict"] == "FAIL":
+            lines.append(f"FALSE ALARM: {where}")
+        elif o["mistake"] in MUST and o["verdict"] != "FAIL":
+            lines.append(f"MISSED: {o['mistake']}, {where}")
+    return lines
+
+
+def _share(count: int, n: int) -> str:
+    return f"{count:,} of {n:,} ({100.0 * count / max(n, 1):.2f} %)"
