@@ -25,7 +25,12 @@ def figures(outcomes: Sequence[Outcome], *, quick: bool) -> list[Figure]:
         process = _named(families, "process")
         rows.append(_none("Gaussian process: FAIL on right gradients", _verdicts(process, "right"), "FAIL", "CRASH"))
         rows += _kinds(_named(families, "kind"))
-    passes = [o for o in outcomes if _ours(o, "wrong") and o["shown"] and not o["exposes"]]
+    # A PASS that says "to 2e-2" does not claim to see less; sizes are half of a share.
+    passes = [
+        o
+        for o in outcomes
+        if _ours(o, "wrong") and o["shown"] and not o["exposes"] and not 2.0 * o["size"] < o.get("precision", 0.0)
+    ]
     rows.append(_none("PASS on planted mistakes, of all parts and both coverages", passes, "PASS"))
     operators = [o for o in outcomes if o["part"] == "operators"]
     if operators:
@@ -94,17 +99,16 @@ def _is_right(o: Outcome) -> bool:
 
 
 def _price(operators: Sequence[Outcome], coverage: str, *, judged: bool) -> Figure:
-    """Give the CPU time of all samples that both accept, over that of the peer."""
+    """Give the CPU time of a sample that both accept, over that of the peer: the median, for a few take most of it."""
     peer, most = PRICES[coverage]
     right = [o for o in operators if o["what"] == "right" and o["accepted"]]
     ours = {o["name"]: o["seconds"] for o in right if o.get("coverage") == coverage}
     theirs = {o["name"]: o["seconds"] for o in right if o["checker"] == peer}
     both = ours.keys() & theirs.keys()
     above, below = sum(ours[name] for name in both), sum(theirs[name] for name in both)
-    ratio = above / below if below else float("nan")
+    ratio = statistics.median([ours[each] / theirs[each] for each in both]) if both else float("nan")
     name = f"CPU time on samples that pass, {coverage} / {peer}"
-    median = statistics.median([ours[each] / theirs[each] for each in both]) if both else float("nan")
-    numbers = {"ours": above, "theirs": below, "samples": len(both), "median": median}
+    numbers = {"ours": above, "theirs": below, "samples": len(both), "median": ratio}
     return Figure(name, f"{ratio:.2f}", f"≤ {most}", ratio <= most if judged else None, numbers=numbers)
 
 

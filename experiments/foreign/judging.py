@@ -101,6 +101,7 @@ def _ours(sample: Sample, gradients: Gradients, coverage: str, seed: int) -> Out
         "evaluations": report.evaluations,
         "difference": float(report.difference),
         "kinks": report.kinks,
+        "precision": max(tensor.precision for tensor in report.tensors.values()),
         "evidence": "" if report.verdict.value == "PASS" else "; ".join(f"{t.label}: {t.evidence}" for t in open_[:2]),
     }
 
