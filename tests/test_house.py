@@ -43,7 +43,7 @@ FLOORS = {
         "screen notebook peers bugs",
         "command figures",
         "runs mapped",
-        "report replay mutants speed foreign",
+        "report replay mutants speed foreign precision",
         "fraud applied",
         "crash",
     ],
@@ -69,9 +69,9 @@ BEYOND_NUMPY = {
     "trainer.storage.history": {"pandas"},
 }
 
-COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash"}
+COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash", "precision"}
 
-MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 16}
+MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 17}
 MOST_FLOORS_OF_CHECKS = 8
 MOST_FILES = 9  # in a folder
 MOST_LINES = 400  # in a file
@@ -79,8 +79,9 @@ MOST_LINES = 400  # in a file
 #: Of the four packages together. An issue that adds something may raise it by what it adds: knowingly, in a commit that
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
 #: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
-#: are the functions.
-MOST_LINES_IN_ALL = 19_950
+#: are the functions; 950 the verdict on losses in bfloat16 and float16, and its campaign; 620 what the words say of
+#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote.
+MOST_LINES_IN_ALL = 22_300
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

@@ -19,6 +19,7 @@ from experiments.foreign.sample import Gradients, Sample, Tensors
 
 SMALLEST = 1e-5  # relative size of what counts as a mistake
 PART_OF_IT = 8.0  # the right slope is read to this part of the mistake
+FLAT = 1e-9  # a step at which only a loss that is flat gives the same
 IN_A_ROW = 3  # neighbouring steps that must do so
 LADDER = 10.0 ** np.arange(-0.5, -13.1, -0.5)  # in units of the parameters that move
 
@@ -59,6 +60,8 @@ def is_shown(sample: Sample, wrong: Tensors) -> bool:
     if not (0.0 < largest < math.inf):
         return False
     direction = error / largest
+    if not mistaken.any() and len({_along(flat.loss, flat.point, direction, h) for h in (0.0, FLAT, -FLAT)}) == 1:
+        return False  # of a loss that is flat here, zero is the gradient, whatever its operator says
     slope = float(right @ direction)
     mistake = float(error @ direction)
     scale = float(np.max(np.abs(flat.point[error != 0.0]))) or 1.0

@@ -86,6 +86,7 @@ def test_a_bound_that_is_far_too_large_lets_small_mistakes_through(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
+    monkeypatch.setattr(ladder, "BOUND", 1e9 * ladder.BOUND)
     monkeypatch.setattr(objective, "ROUNDING", 1e4 * objective.ROUNDING)
     assert share(run_unit(UNIT), name) < 0.5
 
@@ -96,7 +97,7 @@ def test_a_kink_rule_that_accepts_everything_misses_mistakes(monkeypatch):
     without_complex_step(monkeypatch)
     name = "mistakes found, full"
     assert share(run_unit(UNIT), name) == 1.0
-    monkeypatch.setattr(ladder, "_kink", lambda rungs: rungs[-1])
+    monkeypatch.setattr(ladder, "kink", lambda rungs: rungs[-1])
     monkeypatch.setattr(ladder, "CERTAIN", 1e12)
     assert share(run_unit(UNIT), name) < 0.5
 
