@@ -20,7 +20,7 @@ from checks.measure.layout import Array
 from checks.measure.objective import EPS, ROUNDING, ComplexRefusedError, Objective
 from checks.measure.slopes import IMAGINARY_STEP, Reading, Slope, central_slope, complex_slope, slope_of
 from checks.options import Options
-from checks.report.findings import TensorReport, Tensors
+from checks.report.findings import QUIET, TensorReport, Tensors
 from checks.verdict import Cause, Verdict
 
 #: A mismatch above this share of the threshold is looked into. Looking costs a few evaluations and decides
@@ -52,7 +52,7 @@ def check_direction(objective: Objective, options: Options, rng: np.random.Gener
         return not_finite_loss(objective)
     if Cause.NO_DEPENDENCE in tensors.column("cause"):
         return does_not_move(objective)
-    if any(cause not in (Cause.AGREES, Cause.NOT_EXERCISED, Cause.NO_EFFECT) for cause in tensors.column("cause")):
+    if any(cause not in (Cause.AGREES, *QUIET) for cause in tensors.column("cause")):
         if not math.isfinite(objective.value):
             return not_finite_loss(objective)
         if not objective.repeats():
@@ -123,9 +123,8 @@ class DirectionCheck:
         direction = self._draw([name])
         length = self.objective.length(direction) or 1.0
         step, far = self.options.step / length, FAR_OFF / length
-        plus, minus, here = (self.objective.along(direction, side * step) for side in (1.0, -1.0, 0.0))
-        beyond, before = self.objective.along(direction, far), self.objective.along(direction, -far)
-        gap = abs((plus - here) + (minus - here))
+        plus, minus, beyond, before = (self.objective.along(direction, h) for h in (step, -step, far, -far))
+        gap = abs((plus - self.objective.value) + (minus - self.objective.value))
         if beyond == before and gap <= ROUNDING * EPS * max(abs(plus), abs(minus)):
             return passed
         finding = examine(self.objective, direction, 0.0, 0.0, self.options.step)
@@ -291,10 +290,7 @@ class DirectionCheck:
         numerical = max(norm, abs(worst.slope.value) / reach) if verdict is Verdict.FAIL else norm
         left = excluded_error(worst.mismatch + worst.slope.bound, reach, len(readings))
         share = norm
-        if cause in (
-            Cause.NO_EFFECT,
-            Cause.NOT_EXERCISED,
-        ):  # beside the other tensors: what is left of its own is noise
+        if cause in QUIET:  # beside the other tensors: what is left of its own is noise
             share = numerical = self.whole
         return TensorReport(
             name=name,
