@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from checks.explain.entries import Suspect
-from checks.judge.coarse import coarse_report, is_for_segments, is_telling, may_tell, wanting
+from checks.judge.coarse import coarse_report, is_for_segments, sharper, wanting
 from checks.judge.examine import confirm_complex, examine
 from checks.judge.full import FAR_OFF
 from checks.judge.ladder import Finding
@@ -108,18 +108,18 @@ class DirectionCheck:
                 return self._judged_coarsely()
             self.use_complex = confirm_complex(self.objective, self.options.step)
             rows |= {name: self._look_into(name) for name in unseen if name not in self.empty}
-            hidden = self.objective.is_staircase and may_tell(self.objective)
-            for name in [name for name in rows if hidden and rows[name].cause is Cause.ROUNDING]:
-                found = self._by_segments(name)
-                rows[name] = found if is_telling(found) else rows[name]
             if self.use_complex and self.objective.complex_refusal is not None:
                 raise ComplexRefusedError(self.objective.complex_refusal)
         for name in [name for name, row in rows.items() if row.cause is Cause.NOT_EXERCISED]:
             rows[name] = self._zero(name, rows[name])
+        for name in rows:
+            rows[name], suspect = sharper(rows[name], self.objective, name, self.rng)
+            if suspect is not None and rows[name].verdict is Verdict.FAIL:
+                self.coarse.insert(0, suspect)
         return Tensors.of((rows | self.empty)[name] for name in self.slices)
 
     def _zero(self, name: str, passed: TensorReport) -> TensorReport:
-        """Leave a tensor of zero slopes open if that is the mean of both sides of a kink, or the tread of a stair."""
+        """Look at a tensor of zero slopes over a long step too: it may be at a kink, or on the tread of a stair."""
         direction = self._draw([name])
         length = self.objective.length(direction) or 1.0
         step, far = self.options.step / length, FAR_OFF / length
@@ -130,6 +130,9 @@ class DirectionCheck:
         finding = examine(self.objective, direction, 0.0, 0.0, self.options.step)
         if finding.cause is Cause.AGREES:
             return passed
+        if finding.cause is Cause.WRONG:
+            self.suspects[name] = Reading(direction, 0.0, Slope(finding.value, finding.bound))
+            return self._report(name, [self.suspects[name]], Verdict.FAIL, Cause.WRONG, finding.evidence)
         return replace(passed, verdict=Verdict.UNDECIDED, cause=finding.cause, evidence=finding.evidence)
 
     def _judged_coarsely(self) -> Tensors:
@@ -244,7 +247,8 @@ class DirectionCheck:
                 return self._passed(name, settled)
             found = outcome(norm, measured, max(blur, mismatch), self.objective, self.options.threshold)
             if found.verdict is Verdict.PASS:
-                return self._report(name, settled, Verdict.PASS, found.cause, "", found.precision)
+                seen = found.precision and (blur + mismatch) / norm
+                return self._report(name, settled, Verdict.PASS, found.cause, "", seen)
         if left_open is not None:
             return self._report(name, [worst], Verdict.UNDECIDED, left_open.cause, left_open.evidence)
         evidence = (

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from checks.judge.coarse import is_seen_around
 from checks.judge.ladder import ALL, CERTAIN, FINER, FIRST, Finding, Ladder, read
 from checks.judge.power import random_direction
 from checks.measure.layout import Array
@@ -33,8 +34,6 @@ AROUND, ACROSS = 1e-4, 1e-7
 STAIRS = (1e-3, 4.0)
 #: Share of a gradient that rounding to single precision on the way makes; of a loss in float64, no more is let pass.
 SINGLE = 1e-5
-#: How far beside the point a mismatch is looked for again, in units of max(1, |theta|), and at how many points.
-ASIDE, POINTS = 0.03, 4
 #: Steps further out, at which alone the widest stairs are crossed.
 FAR = (1.0, 0.1**0.5)
 #: A coarse step that reads the claimed slope within this share of the mismatch confirms it.
@@ -79,29 +78,11 @@ def examine(objective: Objective, direction: Array, claimed: float, tolerance: f
         finding = _around(objective, direction, claimed, finding)
     if finding.cause is Cause.WRONG:
         finding = _allowing_for_backprop(objective, direction, claimed, tolerance, finding)
-    if finding.cause is Cause.WRONG and objective.is_staircase and not _is_seen_elsewhere(objective, direction, ladder):
+    share = abs(claimed - finding.value) / (abs(claimed) or 1.0)
+    if finding.cause is Cause.WRONG and objective.is_staircase and not is_seen_around(objective, direction, share):
         evidence = f"{finding.evidence}; but beside the point no such mismatch is seen, so that kinks may have made it"
         finding = replace(finding, cause=Cause.ROUNDING, evidence=evidence)
     return finding
-
-
-def _is_seen_elsewhere(objective: Objective, direction: Array, ladder: Ladder) -> bool:
-    """Say whether a mismatch stands out beside the point as well, of a loss at which only long steps tell anything.
-
-    Kinks within such a step look like a mistake, here and there; a mistake is one nearly everywhere.
-    """
-    if objective.gradient_at is None:
-        return True
-    rng = np.random.default_rng(0)
-    for _ in range(POINTS):
-        twin = objective.beside(rng, ASIDE)
-        there = Ladder(twin, direction)
-        there.noise = ladder.noise
-        there.climb(ALL)
-        claimed = float(objective.gradient_at(twin.point) @ direction)
-        if read(there.rungs, claimed, 0.0).cause is Cause.WRONG:
-            return True
-    return False
 
 
 def _is_settled(finding: Finding, exact: Slope | None, tolerance: float) -> bool:

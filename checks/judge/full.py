@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from checks.explain.entries import Entries, Suspect
-from checks.judge.coarse import coarse_report, is_for_segments, is_telling, may_tell, wanting
+from checks.judge.coarse import coarse_report, is_for_segments, sharper, wanting
 from checks.judge.examine import SHARP, confirm_complex, examine
 from checks.judge.ladder import CERTAIN, SHORT, Finding
 from checks.judge.outcome import Judged, Outcome, does_not_move, empty, not_deterministic, not_finite_loss, outcome
@@ -162,10 +162,7 @@ class TensorCheck:
         if self.aside.sum() > KINKS_AT_MOST * self.aside.size:
             return self._report(Verdict.UNDECIDED, Cause.KINK, self._evidence(Cause.KINK))
         report = self._settled()
-        if report.cause is Cause.ROUNDING and self.objective.is_staircase and may_tell(self.objective):
-            found, suspect = coarse_report(self.objective, self.name, np.random.default_rng(0))
-            if is_telling(found):
-                report, self.by_segments = found, suspect
+        report, self.by_segments = sharper(report, self.objective, self.name, np.random.default_rng(0))
         return report
 
     def _settled(self) -> TensorReport:
@@ -190,7 +187,8 @@ class TensorCheck:
             known = known if share < math.inf else "no two steps read the same slope: the loss is rough at every step"
             evidence = (self._evidence(cause) or known) + wanting(self.objective)
             return self._report(found.verdict, cause, evidence)
-        return self._report(found.verdict, found.cause, self._evidence(Cause.AGREES), precision=found.precision)
+        seen = found.precision and found.precision + euclidean(self.error[kept]) / sizes[0]
+        return self._report(found.verdict, found.cause, self._evidence(Cause.AGREES), precision=seen)
 
     def suspect(self) -> Suspect:
         """Give what was measured, for a diagnosis."""

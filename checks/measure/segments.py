@@ -15,7 +15,7 @@ import numpy as np
 
 from checks.measure.difference import euclidean
 from checks.measure.layout import Array
-from checks.measure.noise import BITS, bits_of
+from checks.measure.noise import BITS, BOUND, bits_of
 from checks.measure.objective import Objective
 from checks.measure.regression import Fit
 
@@ -31,6 +31,10 @@ BATCH, TRIAL = 8, 5
 #: longest ones that are tried, and how many times one reach is the next. Far away all is saturated or linear, and then
 #: what rounds a gradient is the same everywhere. A small tensor may go as far as 1.
 FIRST, SHORTEST, LONGEST, TIMES = 0.3, 1e-3, 3.0, 3.0
+#: Noise of a move, as a share of it, that a loss in float32 is to have: short segments cross few kinks.
+AUDIBLE = 1e-3
+#: A gradient whose unit of roundoff is larger is computed in bfloat16 or float16.
+FINER = 2.0**-12
 #: The least of these units, and that of tensors of zeros: a scalar may be anything by chance.
 SMALLEST = 0.1
 #: Noise of a move, as a share of it, at which segments are long enough.
@@ -80,14 +84,20 @@ class Segment:
 
 
 class Segments:
-    """The segments through one tensor so far, and what is known of the precision around them."""
+    """The segments through one tensor, or along one direction, so far, and what is known of the precision there."""
 
     def __init__(
-        self, objective: Objective, gradient_at: Callable[[Array], Array], name: str, rng: np.random.Generator
+        self,
+        objective: Objective,
+        gradient_at: Callable[[Array], Array],
+        name: str | None,
+        rng: np.random.Generator,
+        direction: Array | None = None,
     ) -> None:
         self.objective, self.rng = objective, rng
         self._gradient_at = gradient_at
-        self.place = objective.layout.slices[name]
+        self._direction = direction
+        self.place = slice(0, objective.point.size) if name is None else objective.layout.slices[name]
         self.units = _units(objective)
         finite = np.isfinite(objective.point[self.place])
         #: How far a step goes in each entry, at reach 1.
@@ -124,10 +134,30 @@ class Segments:
         bits = min((bits for bits in self.bits.values() if bits), default=BITS[-1])
         return 2.0**-bits if bits < BITS[-1] else 0.0
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether the loss is known to be a staircase, but no coarser one than float32 makes."""
+        return self.objective.is_staircase and not self.objective.is_rough and self.roundoff <= FINER
+
     def choose_reach(self) -> None:
         """Try shorter segments while curvature bends them, or longer ones while the noise is large."""
-        reach, (bent, noisy) = FIRST, self._try(FIRST)
-        is_long, longest = 2.0 * bent > BENT, max(LONGEST, 1.0 / float(np.max(self.lengths, initial=SMALLEST)))
+        bent, noisy = self._try(FIRST)
+        reach = self._quiet_reach() if self.is_fine else self._tried_reach(bent, noisy)
+        self.made = [segment for segment in self.made if segment.reach <= reach]
+        self.reach = reach
+
+    def _quiet_reach(self) -> float:
+        """Draw segments at the reach at which the noise is just heard beside the moves; give it."""
+        claimed = columns(self.made)[0]
+        size = euclidean(claimed) / math.sqrt(max(1, claimed.size))
+        reach = max(SHORTEST, FIRST * min(1.0, self.noise / (AUDIBLE * size) if size > 0.0 else 1.0))
+        if reach < FIRST:
+            self._try(reach)
+        return reach
+
+    def _tried_reach(self, bent: float, noisy: float) -> float:
+        reach, longest = FIRST, max(LONGEST, 1.0 / float(np.max(self.lengths, initial=SMALLEST)))
+        is_long = 2.0 * bent > BENT
         while is_long and (bent > BENT or noisy > QUIET) and reach > SHORTEST:
             next_bent, next_noisy = self._try(reach / TIMES)
             if next_noisy > noisy and bent <= TOO_BENT:
@@ -136,11 +166,9 @@ class Segments:
         while not is_long and noisy > QUIET and reach * TIMES <= longest:
             next_bent, next_noisy = self._try(reach * TIMES)
             if next_bent > BENT or next_noisy > noisy:
-                reach *= math.sqrt(TIMES) if next_bent < TIMES * BENT else 1.0
-                break
+                return reach * (math.sqrt(TIMES) if next_bent < TIMES * BENT else 1.0)
             reach, bent, noisy = reach * TIMES, next_bent, next_noisy
-        self.made = [segment for segment in self.made if segment.reach <= reach]
-        self.reach = reach
+        return reach
 
     def _try(self, reach: float) -> tuple[float, float]:
         """Draw a few segments; give the share of bends in the claimed moves, and that of noise."""
@@ -182,6 +210,8 @@ class Segments:
     @cached_property
     def noise(self) -> float:
         """The noise of one move as rounding makes it, measured once, at places that segments lead to."""
+        if self.is_fine:
+            return max(self.grain, math.sqrt(2.0) * self.objective.noise / BOUND)
         squares = []
         for line in range(LINES):
             start, step = self.beside(), SPACING * self.units * self.rng.uniform(-1.0, 1.0, self.units.size)
@@ -223,6 +253,8 @@ class Segments:
 
     def step(self, kind: int) -> Array:
         """Draw a step: where the loss should move most, or through all entries, or through a few of them, far."""
+        if self._direction is not None:
+            return self._as_long(self.rng.choice((-1.0, 1.0)) * self._direction)
         slopes = np.where(self.lengths > 0.0, self.objective.gradient[self.place], 0.0)
         signs = self.rng.choice((-1.0, 1.0), self.size)
         if kind % 4 and slopes.any():
@@ -231,8 +263,13 @@ class Segments:
             step = signs * self.lengths
             few = step * (self.rng.random(self.size) < max(0.125, 2.0 / self.size))
             step = few if kind % 8 and few.any() else step
-        length = euclidean(step)  # all steps are as long as one by a unit in every entry
-        return np.asarray(step * (euclidean(self.lengths) / length) if length > 0.0 else step)
+        return self._as_long(step)
+
+    def _as_long(self, step: Array) -> Array:
+        """Make a step as long as all: as one by a unit in every entry, or in every entry of a direction."""
+        moved = self.lengths if self._direction is None else self.lengths[self._direction != 0.0]
+        length = euclidean(step)
+        return np.asarray(step * (euclidean(moved) / length) if length > 0.0 else step)
 
 
 def columns(segments: Sequence[Segment]) -> tuple[Array, Array, Array]:

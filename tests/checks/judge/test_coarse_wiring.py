@@ -58,3 +58,77 @@ def test_a_gradient_given_as_numbers_that_is_right_is_left_open_and_a_wrong_one_
         claimed = factor * gradient(point)
         found = check_gradients(loss, claimed, point, coverage=coverage, rng=np.random.default_rng(seed))
         assert found.verdict in verdicts
+
+
+def in_single_precision(seed, n_rows=33, sizes=(7, 6, 4, 1)):
+    """A ReLU network with its loss and gradient, all in float32: at steps that rise above its rounding lie kinks."""
+    rng = np.random.default_rng(seed)
+    single, n = np.float32, len(sizes) - 1
+    rows, targets = rng.normal(size=(n_rows, sizes[0])).astype(single), (rng.random(n_rows) < 0.3).astype(single)
+    point = {}
+    for k in range(n):
+        point[f"W{k}"] = rng.normal(size=(sizes[k], sizes[k + 1])) * np.sqrt(2.0 / sizes[k])
+        point[f"b{k}"] = rng.normal(size=sizes[k + 1]) * 0.1
+
+    def forward(p):
+        p = {name: part.astype(single) for name, part in p.items()}
+        flows = [rows]
+        for k in range(n):
+            z = flows[-1] @ p[f"W{k}"] + p[f"b{k}"]
+            flows.append(z if k == n - 1 else np.maximum(z, single(0)))
+        return p, flows
+
+    def loss(p):
+        margins = forward(p)[1][-1][:, 0]
+        return float(np.mean(np.logaddexp(single(0), margins) - targets * margins))
+
+    def gradient(p):
+        p, flows = forward(p)
+        shares = single(1) / (single(1) + np.exp(-flows[-1][:, 0]))
+        flow, found = ((shares - targets) / single(n_rows))[:, None], {}
+        for k in reversed(range(n)):
+            found |= {f"W{k}": flows[k].T @ flow, f"b{k}": flow.sum(axis=0)}
+            flow = (flow @ p[f"W{k}"].T) * (flows[k] > 0)
+        return found
+
+    return loss, gradient, point
+
+
+@both
+@pytest.mark.parametrize("seed", range(4))
+def test_a_right_gradient_in_single_precision_passes_though_kinks_lie_within_the_steps(seed, coverage):
+    loss, gradient, point = in_single_precision(seed)
+    found = check_gradients(loss, gradient, point, coverage=coverage, rng=np.random.default_rng(seed))
+    assert found.verdict is Verdict.PASS, str(found)
+    assert all(row.precision < 9e-3 for row in found.tensors.values())
+    assert max(row.precision for row in found.tensors.values()) > 1e-5
+
+
+@both
+@pytest.mark.parametrize("factor", [1.002, -1.0, 0.0])
+def test_a_mistake_in_single_precision_fails_down_to_two_thousandths(factor, coverage):
+    for seed in range(2):
+        loss, gradient, point = in_single_precision(seed)
+        wrong = check_gradients(
+            loss,
+            lambda p, g=gradient: g(p) | {"W1": factor * g(p)["W1"]},
+            point,
+            coverage=coverage,
+            rng=np.random.default_rng(seed),
+        )
+        assert [row.name for row in wrong.culprits] == ["W1"]
+
+
+@both
+def test_a_pass_in_single_precision_states_no_precision_far_below_what_it_is_off(coverage):
+    for seed in range(2):
+        loss, gradient, point = in_single_precision(seed)
+        found = check_gradients(
+            loss,
+            lambda p, g=gradient: {name: 1.0004 * part for name, part in g(p).items()},
+            point,
+            coverage=coverage,
+            rng=np.random.default_rng(seed),
+        )
+        passed = [row.precision for row in found.tensors.values() if row.verdict is Verdict.PASS]
+        assert all(precision > 0.75 * 4e-4 for precision in passed)
