@@ -39,11 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     started = time.perf_counter()
     n_right, n_wrong = QUICK if arguments.quick else FULL
-    cases = [(*case, "") for case in product(KINDS, DTYPES, PLACES, range(n_right))]
+    right = [(*case, "") for case in product(KINDS, DTYPES, PLACES, range(n_right))]
+    wrong: list[tuple[str, str, str, int, str]] = []
     for dtype in DTYPES:
-        cases += list(product(KINDS, [dtype], PLACES, range(n_wrong), mistakes_of(dtype)))
-    if arguments.quick:  # which still has every kind, dtype and mistake among them
-        cases = cases[::3]
+        wrong += product(KINDS, [dtype], PLACES, range(n_wrong), mistakes_of(dtype))
+    # Of every third there are still all kinds, dtypes and mistakes.
+    cases = right + (wrong[::3] if arguments.quick else wrong)
     runs = Parallel(n_jobs=1 if arguments.quick else arguments.jobs, return_as="generator_unordered")(
         delayed(run_case)(*case) for case in cases
     )
