@@ -10,7 +10,8 @@ import numpy as np
 from checks import GradientReport
 from checks.measure.layout import Array, Layout
 from checks.options import Options
-from checks.training.probe import Probe, Sampler
+from checks.training.probe import Probe
+from checks.training.rows import Sampler
 from datasets import Split
 from trainer import Network, Parameters
 

@@ -57,10 +57,15 @@ def described(text: str) -> set[str]:
     return {name.strip().lstrip("*") for head in heads for name in head.split(",")}
 
 
+def is_protocol(thing: Any) -> bool:
+    """Say whether it is a protocol, whose `__init__` is Python's."""
+    return bool(getattr(thing, "_is_protocol", False))
+
+
 def parameters_of(thing: Any) -> set[str]:
-    """Give the names of what is to be passed; nothing for an enum, or an exception that takes what all take."""
+    """Give the names of what is to be passed; nothing for an enum or protocol, or an exception like all."""
     inherited = isinstance(thing, type) and issubclass(thing, BaseException) and "__init__" not in vars(thing)
-    if inherited or (isinstance(thing, type) and issubclass(thing, enum.Enum)):
+    if inherited or is_protocol(thing) or (isinstance(thing, type) and issubclass(thing, enum.Enum)):
         return set()
     return set(inspect.signature(thing).parameters) - {"self", "cls"}
 
@@ -91,7 +96,12 @@ def faults(thing: Any) -> list[str]:
         found.append("the first line is no summary")
     if not isinstance(thing, type):
         return found + faults_of_results(thing, text)
-    if "__init__" in vars(thing) and raises(thing.__init__) and section(text, "Raises") is None:
+    if (
+        "__init__" in vars(thing)
+        and not is_protocol(thing)
+        and raises(thing.__init__)
+        and section(text, "Raises") is None
+    ):
         found.append("what making one raises is not told")
     for name, member in members(thing):
         found += [f"{name}: {fault}" for fault in faults_of_member(thing, name, member)]

@@ -21,9 +21,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 #: rooms of lower floors only. On the roof stand `__init__` and `__main__`.
 FLOORS = {
     "trainer": [
-        "argument",
+        "argument rows",
         "network",
-        "optimizers batches storage",
+        "optimizers batches storage model",
         "compiled callbacks",
         "loop",
         "trainer",
@@ -52,8 +52,14 @@ FLOORS = {
 #: What each package may import of the others.
 BELOW = {"trainer": set(), "datasets": set(), "checks": {"trainer"}, "experiments": {"trainer", "datasets", "checks"}}
 
-#: What the callback of a training run needs of the trainer: the hooks, and how files are kept.
-OF_TRAINER = {"trainer.callbacks.base", "trainer.storage.archive", "trainer.storage.codec"}
+#: What the callback of a training run needs of the trainer: the hooks, what a model offers, and how files are kept.
+OF_TRAINER = {
+    "trainer.callbacks.base",
+    "trainer.model",
+    "trainer.rows",
+    "trainer.storage.archive",
+    "trainer.storage.codec",
+}
 
 #: What may be imported beyond numpy and the standard library, and where.
 BEYOND_NUMPY = {

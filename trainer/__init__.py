@@ -11,6 +11,7 @@ from trainer.callbacks.loggers import CSVLogger, TensorBoardLogger
 from trainer.callbacks.progress_bar import ProgressBar
 from trainer.callbacks.snapshot import ResumeError, Snapshot
 from trainer.compiled.network import CompiledAdam, CompiledNetwork
+from trainer.model import Model
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
 from trainer.network.network import Network
@@ -38,6 +39,7 @@ __all__ = [
     "L2Penalty",
     "Layer",
     "Linear",
+    "Model",
     "Network",
     "NetworkClassifier",
     "Optimizer",

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from trainer.argument import is_number
-from trainer.batches import Batch, Batches, in_blocks
+from trainer.batches import Batch, Batches
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
-from trainer.network.parameters import Array
+from trainer.model import demanded, takes_out
+from trainer.rows import in_blocks
 from trainer.storage.json_rows import Row
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     """
     network, parameters, gradients, place = state.network, state.parameters, state.gradients, state.place
     # Lists to go through here: a call for each moment is a third of what seven callbacks that do nothing cost a step.
+    lent = (gradients,) if takes_out(network) else ()
     begins, computed, ends = (
         hooks.bound[f"on_{moment}"] for moment in ("batch_begin", "gradients_computed", "batch_end")
     )
@@ -96,7 +98,8 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 hook(state)
             if state.stop_reason is not None:
                 return
-            state.loss, returned = network.loss_and_gradients(parameters, *state.batch, place.masks, gradients)
+            loss, returned = network.loss_and_gradients(parameters, *state.batch, place.masks, *lent)
+            state.loss = float(loss)
             if returned is not gradients:  # to write into them was an offer
                 gradients.assign(returned)
             for look in state.after_backprop:
@@ -123,7 +126,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
         state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
         state.row["epoch_loss"] = place.total / len(state.inputs)
         if state.validation is not None:
-            state.row["validation_loss"] = network.loss(parameters, *state.validation)
+            state.row["validation_loss"] = float(network.loss(parameters, *state.validation))
             state.row |= _measured(state, state.validation)
         try:
             stop = hooks.call("on_epoch_end", state)
@@ -135,13 +138,11 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
 
 def _measured(state: TrainState, held_out: Batch) -> Row:
     """Give what the metrics say of the validation rows."""
+    row: Row = {}
     if not state.metrics:
-        return {}
-
-    def predicted(rows: Array) -> Array:
-        return state.network.predict_proba(state.parameters, rows)
-
-    predictions, row = in_blocks(predicted, held_out.inputs, state.parameters.vector.dtype), {}
+        return row
+    predict, dtype = demanded(state.network, "predict_proba", "predict"), state.batch.inputs.dtype
+    predictions = in_blocks(lambda rows: predict(state.parameters, rows), held_out.inputs, dtype)
     for name, metric in state.metrics.items():
         value = metric(held_out.targets, predictions)
         if not is_number(value):

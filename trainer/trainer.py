@@ -2,31 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trainer.argument import checked_integer
-from trainer.batches import Batch, Batches, checked_inputs, checked_targets, in_blocks
+from trainer.batches import Batch, Batches
 from trainer.callbacks.base import Callback, Metric, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
 from trainer.loop import Hooks, run_epochs
-from trainer.network.network import Network
+from trainer.model import Model, checked_inputs, checked_model, checked_rows, demanded, initial_parameters
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
+from trainer.rows import Rows, in_blocks
 from trainer.storage.history import History
 
 
 class Trainer:
-    """Fits a network by mini-batches.
+    """Fits a network by mini-batches: a `Network`, or whatever else has the methods of a `Model`.
 
     An **iteration** is one parameter update, an **epoch** one pass over the training rows in a fresh random
     order; both are counted from 1, and the iteration goes on counting from epoch to epoch.
 
     Parameters
     ----------
-    network : Network
+    network : Model
     optimizer : Optimizer, optional
         ``Adam()`` by default.
     batch_size : int >= 1, default=256
@@ -55,7 +56,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: Network,
+        network: Model,
         *,
         optimizer: Optimizer | None = None,
         batch_size: int = 256,
@@ -70,14 +71,13 @@ class Trainer:
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
         optimizer = Adam() if optimizer is None else optimizer
         for name, value, fits, expected in (
-            ("network", network, isinstance(network, Network), "trainer.Network"),
             ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
             ("callbacks", callbacks, np.iterable(callbacks), "list of trainer.Callback"),
             ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
         ):
             if not fits:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")
-        self.network = network
+        self.network: Any = checked_model(network)
         self.optimizer = optimizer
         self.batch_size = checked_integer(batch_size, "batch_size", 1)
         self.epochs = checked_integer(epochs, "epochs", 1)
@@ -135,18 +135,18 @@ class Trainer:
 
         Parameters
         ----------
-        inputs : array-like of shape (n_samples, n_features)
-            A memory-mapped array is never held as a whole: it is read window by window.
-        targets : array-like of shape (n_samples,)
-            0 or 1, both present unless `both_classes` says otherwise.
+        inputs, targets : array-like of shape (n_samples, ...)
+            Of a `Network` (n_samples, n_features), and (n_samples,) of 0 or 1, both present unless `both_classes` says
+            otherwise. A memory-mapped array is never held as a whole: it is read window by window.
         validation : pair of array-likes, optional
             Inputs and targets on which ``"validation_loss"`` is measured after every epoch: the same loss,
             penalty included, without dropout.
         metrics : mapping of str to callable, optional
             ``{"average_precision": sklearn.metrics.average_precision_score}`` logs ``"validation_average_precision"``
-            after every epoch: each is called with the targets and the probabilities of the validation rows.
+            after every epoch: each is called with the targets of the validation rows, and what the model's
+            ``predict_proba`` says of them, or its ``predict`` where it has no such.
         both_classes : bool, default=True
-            Refuse rows of one class only, from which nothing can be learnt but that class.
+            Of a `Network`: refuse rows of one class only, from which nothing can be learnt but that class.
         resume : Snapshot or path, optional
             Where an interrupted run of the same settings and rows stood, as `latest_checkpoint` reads it: the run goes
             on from there, and ends with bit-identical parameters and history (but for times) as if it had
@@ -176,15 +176,15 @@ class Trainer:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 received = type(validation).__name__
                 raise TypeError(f"The validation rows are no pair. Expected (inputs, targets). Received {received}.")
-            held_out = self._checked(*validation, both_classes=False)
+            held_out = Batch(*self._checked(*validation, both_classes=False)[:2])
         if metrics and held_out is None:
             raise ValueError(
                 "The metrics have no rows. Expected fit(…, validation=(inputs, targets), metrics=…). Received no rows."
             )
-        batches = Batches(*rows, self.batch_size, self.dtype, self.shuffle_window)
+        batches = Batches(rows, self.batch_size, self.shuffle_window)
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
-        parameters = self.network.initial_parameters(initial, self.dtype)
+        parameters = initial_parameters(self.network, initial, self.dtype)
         state = TrainState(
             network=self.network,
             parameters=parameters,
@@ -219,19 +219,33 @@ class Trainer:
         return state.history
 
     def predict_proba(self, inputs: ArrayLike) -> Array:
-        """Return the probability of class 1, shape (n_rows,), for `inputs` of shape (n_rows, n_features).
+        """Return the probabilities of `inputs`, as `predict`: of a `Network` those of class 1, shape (n_rows,)."""
+        return self._predicted("predict_proba", inputs)
+
+    def predict(self, inputs: ArrayLike) -> Array:
+        """Return what the model predicts: of a `Network` the likelier class, 0 or 1, shape (n_rows,).
+
+        Parameters
+        ----------
+        inputs : array-like of shape (n_rows, ...)
+            As in `fit`.
 
         Raises
         ------
+        TypeError
+            If the model has no such method.
         ValueError
             If the inputs are not finite numbers of that shape.
         """
-        rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
-        return in_blocks(lambda block: self.network.predict_proba(self.parameters, block), rows, self.dtype)
+        return self._predicted("predict", inputs)
 
-    def _checked(self, inputs: ArrayLike, targets: ArrayLike, both_classes: bool) -> Batch:
-        rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
-        return Batch(rows, checked_targets(targets, len(rows), self.dtype, both_classes=both_classes))
+    def _predicted(self, name: str, inputs: ArrayLike) -> Array:
+        predict, parameters = demanded(self.network, name), self.parameters
+        rows, dtype = checked_inputs(self.network, inputs, self.dtype, self.state.inputs)
+        return in_blocks(lambda block: predict(parameters, block), rows, dtype)
+
+    def _checked(self, inputs: ArrayLike, targets: ArrayLike, both_classes: bool) -> Rows:
+        return checked_rows(self.network, inputs, targets, self.dtype, both_classes=both_classes)
 
     def _run(self, state: TrainState, batches: Batches, snapshot: Snapshot | None) -> None:
         hooks = Hooks(self.callbacks)

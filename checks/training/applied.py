@@ -24,6 +24,7 @@ from checks.report.findings import Applied
 from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 from trainer.callbacks.base import Callback, TrainState
+from trainer.rows import batch_dtype
 
 #: A float32 gradient within so many eps of the float64 one needs no second look: correct networks read 1 to 2.
 EASY = 8.0
@@ -291,7 +292,11 @@ class AppliedCheck:
     def _rows(self, step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         kept, rows = self._exact_rows
         if dtype != FLOAT64 or kept is not step:
-            rows = step.inputs.astype(dtype, copy=False), step.targets.astype(dtype, copy=False)
+            inputs, targets = step.inputs, step.targets
+            rows = (
+                inputs.astype(batch_dtype(inputs, dtype), copy=False),
+                targets.astype(batch_dtype(targets, dtype), copy=False),
+            )
         if dtype == FLOAT64:
             self._exact_rows = step, rows
         return rows

@@ -14,11 +14,12 @@ from checks.options import STEP, THRESHOLD, Options, refuse_unless_integer
 from checks.report.findings import Applied
 from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step, Watch
-from checks.training.probe import Case, Sampler, Storage
+from checks.training.probe import Case, Storage
 from checks.training.proof import Proof
-from checks.training.row_set import RowSet
+from checks.training.rows import RowSet, Sampler
 from checks.verdict import LEVELS, Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
+from trainer.model import takes_out
 from trainer.storage.codec import from_plain
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class _Run:
     storage: Storage
     applied: AppliedCheck
     watch: Watch
+    masks: Mapping[str, Any] | None = None  # the state of their generator before the first batch, until one is drawn
     case: Case | None = None  # of the first question, in the iterations in which it is asked
 
 
@@ -68,8 +70,8 @@ class GradientCheck(Callback):
     every : int, default=100
         Check at the iterations ``every, 2·every, …`` (one iteration is one parameter update).
     rows : int, default=64
-        Size of the probe: a fresh stratified sample of the training rows for each check, with rows of both
-        classes however rare one is.
+        Size of the probe: a fresh sample of the training rows for each check; where the targets are few classes,
+        stratified, with rows of each however rare it is.
     coverage : {"full", "directions"}, default="full"
         Every coordinate, or one fresh random direction through all of them.
     derivative : {"central", "complex"}, optional
@@ -81,8 +83,8 @@ class GradientCheck(Callback):
     dropout : {"off", "frozen"}, default="off"
         Off, or one mask replayed in every evaluation of a check, so that dropout's own backward is checked.
     terms : bool, default=False
-        Check the loss of each class and the regulariser apart as well, so that a mistake in a small term is not
-        drowned by a large one.
+        Check the loss of each class, and the regulariser of a `Network`, apart as well, so that a mistake in a small
+        term is not drowned by a large one.
     applied : bool, default=True
         Ask the second question.
     on_failure : {"raise", "stop", "log"}, default="raise"
@@ -187,28 +189,33 @@ class GradientCheck(Callback):
         sampler = Sampler(state.targets, self.rows)
         self._run = _Run(
             sampler,
-            Storage(state.parameters, keeps_gradient=self.options.coverage == "full"),
+            Storage(state.parameters, lends=self.options.coverage != "full" and takes_out(state.network)),
             AppliedCheck(state.parameters, self.options),
             Watch(state, self),
         )
         self.report = self.violation = None
         self.proof = Proof(
             coverage=cast(Any, self.options.coverage),
-            dropout=self.dropout if getattr(state.network, "dropout", 1.0) else "none",
+            dropout="none",
             threshold=self.options.threshold,
             n_positive=sampler.n_positive,
+            n_classes=sampler.n_classes,
             rows=RowSet(len(state.targets)),
             positive_rows=RowSet(len(state.targets)),
         )
 
     def on_batch_begin(self, state: TrainState) -> None:
         """Keep what it takes to make the step again, where it is to be looked at."""
+        if self._running().masks is None:  # the first batch
+            self._running().masks = state.place.masks.bit_generator.state
         if self.applied and (state.iteration % self.every == 0 or len(state.batch.targets) not in self._sizes):
             self._running().watch.begin(state)
 
     def on_gradients_computed(self, state: TrainState) -> None:
         """Check, log, and halt if the gradient is wrong."""
         is_due, run = state.iteration % self.every == 0, self._running()
+        if run.masks and run.masks != state.place.masks.bit_generator.state:
+            self.proof.dropout, run.masks = self.dropout, {}  # masks were drawn, so there is dropout
         if is_due:
             self._ask_first(state, run)
         if self._complex_confirmed:

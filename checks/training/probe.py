@@ -15,43 +15,10 @@ from checks.measure.objective import Loss, Objective
 from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.proof import Exercised
+from checks.training.rows import Sampler, classes_of
 from checks.training.single_rows import explain_by_rows
-
-#: At least this share of a probe is of the rarer class, as far as there are such rows.
-RARE_SHARE = 0.125
-
-
-class Sampler:
-    """Draws stratified rows without replacement.
-
-    A batch of 64 at 0.2 % fraud holds no fraud in 88 % of cases, and then a mistake in the class weight passes.
-    The rows of each class, in their order, are cut into as many equal runs as rows are wanted, and one is drawn from
-    each: every row has the same chance, none comes twice, and a draw is three passes over as many numbers.
-    """
-
-    def __init__(self, targets: Array, rows: int) -> None:
-        is_positive = np.asarray(targets) == 1
-        self.n_positive = int(np.count_nonzero(is_positive))
-        n_negative = len(targets) - self.n_positive
-        rows = min(rows, len(targets))
-        least = max(1, round(RARE_SHARE * rows))
-        share = round(rows * self.n_positive / len(targets))
-        n_drawn = min(self.n_positive, max(least, min(share, rows - least)))
-        self._rows: Array = np.argsort(~is_positive, kind="stable")  # the positive ones first
-        ends = _cut(self.n_positive, n_drawn), self.n_positive + _cut(n_negative, min(n_negative, rows - n_drawn))
-        self._starts = np.concatenate([cuts[:-1] for cuts in ends])
-        self._widths = np.concatenate([np.diff(cuts) for cuts in ends]).astype(float)
-
-    def draw(self, rng: np.random.Generator) -> Array:
-        """Draw sorted positions of rows."""
-        chosen: Array = self._rows.take(self._starts + (rng.random(len(self._starts)) * self._widths).astype(np.intp))
-        chosen.sort()
-        return chosen
-
-
-def _cut(length: int, pieces: int) -> Array:
-    """Give the limits of pieces of equal length, as far as that goes."""
-    return np.arange(pieces + 1) * length // max(pieces, 1)
+from trainer.model import offered
+from trainer.rows import batch_dtype
 
 
 @dataclass(frozen=True)
@@ -62,7 +29,7 @@ class Probe:
     parameters: Mapping[str, Array]
     index: Array  # positions among the training rows
     inputs: Array
-    targets: Array  # 0 or 1
+    targets: Array
     mask_seed: int | None  # of the dropout masks, drawn anew from it in every evaluation; None leaves dropout off
 
     def loss(self, parameters: Any) -> Any:
@@ -102,7 +69,7 @@ class Probe:
     @property
     def coordinate_losses(self) -> Callable[[str, Any], Array] | None:
         """The network's structured evaluation, if it has one."""
-        evaluate = getattr(self.network, "coordinate_losses", None)
+        evaluate = offered(self.network, "coordinate_losses")
         if evaluate is None:
             return None
         return lambda name, step: evaluate(self.parameters, self.inputs, self.targets, name, step, self._mask_rng())
@@ -114,14 +81,14 @@ class Probe:
 
     def terms(self) -> Terms:
         """Give the loss of each class, and the regulariser, each with its own gradient."""
-        bare, everything = without_l2(self.network), np.ones(len(self.targets), dtype=bool)
+        penalty, everything = offered(self.network, "penalty"), np.ones(len(self.targets), dtype=bool)
+        is_regularised = bool(getattr(penalty, "strength", 0.0))
+        bare = without_l2(self.network) if is_regularised else self.network
         terms: dict[str, tuple[Loss, Callable[[Any], Any]]] = {}
-        for label in (0, 1):
-            rows = self.targets == label
-            if rows.any():
-                part = self._of(bare, rows)
-                terms[f"class {label}"] = (part.loss, part.gradients)
-        if self.network.l2:
+        for label in classes_of(self.targets):
+            part = self._of(bare, self.targets == label)
+            terms[f"class {label}"] = (part.loss, part.gradients)
+        if is_regularised:
             plain, whole = self._of(bare, everything), self._of(self.network, everything)
             weights = self.network.weights
 
@@ -129,12 +96,12 @@ class Probe:
                 with_l2, without = whole.gradients(parameters), plain.gradients(parameters)
                 return {name: with_l2[name] - without[name] for name in weights}
 
-            terms["l2"] = (lambda parameters: self.network.penalty.value(parameters, weights), regulariser_gradients)
+            terms["l2"] = (lambda parameters: penalty.value(parameters, weights), regulariser_gradients)
         return terms
 
     def exercised(self, *, thorough: bool) -> Exercised:
         """Say which rows this probe exercised, and, thoroughly, by a pass of its own, which units."""
-        positive = self.index[self.targets == 1.0]
+        positive = self.index[self.targets == 1.0] if self.targets.ndim == 1 else []
         active = [np.any(layer != 0.0, axis=0) for layer in self._activations()] if thorough else []
         n_active = sum(int(layer.sum()) for layer in active)
         return Exercised(self.index, positive, n_active, sum(layer.size for layer in active))
@@ -146,7 +113,7 @@ class Probe:
         return ", ".join(dead) or "no dead units on these rows"
 
     def _activations(self) -> Sequence[Array]:
-        evaluate = getattr(self.network, "hidden_activations", None)
+        evaluate = offered(self.network, "hidden_activations")
         return evaluate(self.parameters, self.inputs) if evaluate is not None else []
 
     def _mask_rng(self) -> np.random.Generator | None:
@@ -164,7 +131,12 @@ class Probe:
             part = self._of(self.network, slice(row, row + 1))
             return part.loss, part.gradients
 
-        return explain_by_rows(row_case, self.targets, self.parameters, names)
+        is_binary = set(classes_of(self.targets)) == {0, 1}
+        labels = self.targets if is_binary else np.zeros(len(self.targets))
+        try:
+            return explain_by_rows(row_case, labels, self.parameters, names)
+        except Exception:  # a model whose loss is none of a single row; a verdict hangs on no hint
+            return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,22 +151,25 @@ class Case:
 class Storage:
     """What the checks of one run share, so that a check of a direction allocates next to nothing.
 
-    Parameters are a mapping with a flat ``vector``. Where reports keep the gradient, each needs one of its own.
+    Parameters are a mapping with a flat ``vector``. A model that takes it is lent storage for the gradient, where no
+    report keeps that.
     """
 
-    def __init__(self, parameters: Any, *, keeps_gradient: bool) -> None:
+    def __init__(self, parameters: Any, *, lends: bool) -> None:
         self.layout = Layout(parameters)
         self.point = parameters.astype(np.float64)
         self.gradient: Array = np.zeros(0)  # of the last check
         self._lent = self.point.copy()  # what the network may write to
-        self._out = None if keeps_gradient else self.point.copy()
+        self._out = self.point.copy() if lends else None
 
     def draw(self, state: Any, sampler: Sampler, rng: np.random.Generator, *, frozen: bool) -> Probe:
         """Draw a fresh probe from the training rows; it holds until the next is drawn."""
         index = sampler.draw(rng)
         self.point.vector[...] = state.parameters.vector
-        inputs = np.asarray(state.inputs.take(index, axis=0), dtype=np.float64)
-        targets = np.asarray(state.targets.take(index, axis=0), dtype=np.float64)
+        inputs, targets = (
+            np.asarray(rows.take(index, axis=0), dtype=batch_dtype(of_batch, np.float64))
+            for rows, of_batch in zip((state.inputs, state.targets), state.batch, strict=True)
+        )
         return Probe(state.network, self.point, index, inputs, targets, int(rng.integers(2**32)) if frozen else None)
 
     def backprop(self, probe: Probe) -> Array:

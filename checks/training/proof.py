@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from checks.judge.power import CONFIDENCE, reading_below
 from checks.measure.difference import largest
 from checks.report.findings import Applied, Count, Findings
-from checks.training.row_set import RowSet
+from checks.training.rows import RowSet
 from checks.verdict import Verdict
 from trainer.storage.codec import from_plain, to_plain
 
@@ -106,7 +106,7 @@ class Proof:
     Attributes
     ----------
     coverage, derivative, dropout : str
-        The options of the checks; dropout is ``"none"`` where the network has none.
+        The options of the checks; dropout is ``"none"`` where the model drew no masks.
     threshold : float
         What the differences were held against.
     n_checks, first, last : int
@@ -116,7 +116,9 @@ class Proof:
     n_parameters : int
         Coordinates of the network.
     n_positive : int
-        Rows with target 1 among the training rows.
+        Rows with target 1 among the training rows, where these are of two classes.
+    n_classes : int
+        Of the targets where they are not 0 and 1, 1 where they are no classes; 0 where they are 0 and 1.
     largest : (float, int, str) or None
         The largest relative difference, when, and in which tensor.
     excluded : dict of str to (float, int)
@@ -151,6 +153,7 @@ class Proof:
     threshold: float = math.nan
     n_parameters: Count = 0
     n_positive: Count = 0
+    n_classes: Count = field(default=0, metadata={"may_lack": True})  # version 0.1 had two classes only
     n_checks: Count = 0
     first: Count = 0
     last: Count = 0
@@ -315,10 +318,9 @@ class Proof:
             how += " at which the tensor passed" if self.failures or self.undecided else ""
             text.append(f"Excluded {how} is an error larger than this share of a tensor's gradient: {sizes}.")
         units = "" if self.active_share is None else f", and {self.active_share:.0%} of the hidden units"
-        text.append(
-            f"Exercised were {len(self.rows)} rows, {len(self.positive_rows)} of the {self.n_positive} with "
-            f"{positive} among them{units}."
-        )
+        among = {0: f", {len(self.positive_rows)} of the {self.n_positive} with {positive} among them", 1: ""}
+        classes = among.get(self.n_classes, f", of each of the {self.n_classes} classes")
+        text.append(f"Exercised were {len(self.rows)} rows{classes}{units}.")
         text += DROPOUT.get(self.dropout, [])[: 0 if self.applied.n else 1]
         if self.terms:
             text.append(f"The terms {', '.join(self.terms)} of the loss were checked apart.")

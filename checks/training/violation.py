@@ -17,6 +17,7 @@ from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
 from checks.verdict import Cause
+from trainer.rows import batch_dtype
 from trainer.storage.codec import to_plain
 
 #: What a network is made with, as far as it has these attributes.
@@ -32,7 +33,7 @@ ARRAY = {"kept": False}  # among the facts: it is an array of its own in the fil
 
 @dataclass(frozen=True, eq=False)
 class Violation:
-    """The case of one failed check. Every array is float64, which holds a float32 exactly."""
+    """The case of one failed check. Arrays are float64, which holds a float32 exactly, but for rows of integers."""
 
     iteration: Annotated[int, (1, 2**63 - 1)]  # the parameter update before which it failed
     text: str  # the report as it was shown
@@ -96,7 +97,7 @@ class Violation:
             masks=None if step is None or step.masks is None else dict(step.masks),
             directions=None if step is None or step.directions is None else dict(step.directions),
             complex_trust=None if step is None else step.complex_trust,
-            step={} if step is None else {name: np.array(getattr(step, name), np.float64) for name in STEP_ARRAYS},
+            step={} if step is None else {name: _as(np.float64, getattr(step, name)) for name in STEP_ARRAYS},
         )
 
     def probe(self, network: Any) -> Probe:
@@ -125,7 +126,7 @@ class Violation:
         """Make the step of the batch again, at the same parameters, with the same masks."""
         dtype, layout = np.dtype(self.dtype), Layout(self.parameters)
         begin, inputs, targets, gradient = (
-            self.step[name].astype(dtype) for name in ("begin", "inputs", "targets", "returned")
+            _as(dtype, self.step[name]) for name in ("begin", "inputs", "targets", "returned")
         )
         now, masks = begin.copy(), None if self.masks is None else _generator(self.masks)
         returned = network.loss_and_gradients(layout.unflatten(now), inputs, targets, masks)[1]
@@ -208,6 +209,11 @@ def _generator(state: Mapping[str, Any] | None) -> np.random.Generator:
     if state is not None:
         rng.bit_generator.state = state
     return rng
+
+
+def _as(dtype: Any, array: Array) -> Array:
+    """Copy an array, real numbers as `dtype`."""
+    return array.astype(batch_dtype(array, dtype))
 
 
 def _own(network: Any, *names: str) -> dict[str, Any]:

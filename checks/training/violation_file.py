@@ -18,6 +18,7 @@ from trainer.storage.codec import BrokenError, fields_from_plain, from_plain, to
 KIND, VERSION = "violation", 1
 TENSORS = ("parameters", "gradients", "numerical")  # an array of each for every parameter
 ROWS = ("index", "inputs", "targets")
+OF_ROWS = "fiub"  # kinds of numbers; integers are of any size, as they came
 SHOWN = 60  # characters of a value that is refused
 TERMS = {"legitimate rows": "class 0", "fraud rows": "class 1"}  # as version 0.1 called them
 
@@ -107,15 +108,16 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
 
     def one(name: str, kinds: str, what: str, accepts: Callable[[Array], Any], shape: Any = None) -> Array:
         array = archive.arrays[name]
-        fits = array.dtype.kind in kinds and array.dtype.itemsize == 8 and shape in (None, array.shape)
+        is_exact = array.dtype.itemsize == 8 or (kinds == OF_ROWS and array.dtype.kind != "f")
+        fits = array.dtype.kind in kinds and is_exact and shape in (None, array.shape)
         of_shape = "" if shape is None else f" of shape {shape}"
         _hold(fits and accepts(array), name, f"{what}{of_shape}", f"{array.dtype} of shape {array.shape}")
         return array.astype(array.dtype.newbyteorder("="), copy=False)  # the byte order of this machine
 
     index = one("index", "iu", "positions of rows", lambda index: index.ndim == 1 and len(index) > 0)
-    inputs = one("inputs", "f", "finite rows", lambda x: x.ndim == 2 and np.isfinite(x).all())
-    targets = one("targets", "f", "0 or 1", lambda y: np.isin(y, (0.0, 1.0)).all(), index.shape)
-    _hold(len(inputs) == len(index), "inputs", f"{len(index)} rows", f"{len(inputs)}")
+    inputs, targets = (one(name, OF_ROWS, "finite rows", _are_rows) for name in ("inputs", "targets"))
+    for name, rows in (("inputs", inputs), ("targets", targets)):
+        _hold(len(rows) == len(index), name, f"{len(index)} rows", f"{len(rows)}")
     tensors: dict[str, dict[str, Array]] = {}
     for group in TENSORS:  # NaN is a finding, too
         like = tensors.get("parameters", {})
@@ -124,15 +126,21 @@ def _arrays(archive: Archive, names: list[str]) -> dict[str, Any]:
             for name, key in keys.items()
         }
     _hold(any(value.size for value in tensors["parameters"].values()), "parameters", "at least one", "none")
-    step = {name: one(member, "f", "float64", lambda _: True) for name, member in of_step.items()}
+    step = {name: one(at, OF_ROWS if name in ROWS else "f", "float64", lambda _: True) for name, at in of_step.items()}
     if step:
-        size, rows = sum(value.size for value in tensors["parameters"].values()), len(step["targets"])
+        size = sum(value.size for value in tensors["parameters"].values())
         vectors = [step[name].shape for name in STEP_ARRAYS if name not in ("inputs", "targets")]
         _hold(vectors == [(size,)] * 4, "step", f"vectors of {size} numbers", vectors)
-        fits = step["inputs"].shape == (rows, inputs.shape[1]) and step["targets"].shape == (rows,) and rows > 0
-        fits = fits and bool(np.isfinite(step["inputs"]).all()) and bool(np.isin(step["targets"], (0.0, 1.0)).all())
-        _hold(fits, "step.inputs", f"finite rows of {inputs.shape[1]} numbers, targets 0 or 1", step["inputs"].shape)
+        for name, of_probe in (("inputs", inputs), ("targets", targets)):
+            n, shape = len(step["targets"]), step[name].shape
+            fits = _are_rows(step[name]) and shape == (n, *of_probe.shape[1:])
+            _hold(fits, f"step.{name}", f"{n} finite rows like those of the probe", f"shape {shape}")
     return {"index": index, "inputs": inputs, "targets": targets, **tensors, "step": step}
+
+
+def _are_rows(array: Array) -> bool:
+    """Say whether they are rows, at least one, of finite numbers."""
+    return array.ndim > 0 and len(array) > 0 and bool(np.isfinite(array).all())
 
 
 def _hold(fits: Any, name: str, expected: str, received: Any) -> None:

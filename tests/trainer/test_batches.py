@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from trainer import Network, Trainer, batches
-from trainer.batches import BLOCKS, Batches, checked_inputs, is_mapped, release
+from trainer.batches import BLOCKS, Batches
+from trainer.network.demands import checked_inputs
+from trainer.rows import Rows, is_mapped, release
 
 N_ROWS = 1_003
 INPUTS = np.arange(2.0 * N_ROWS).reshape(N_ROWS, 2)
@@ -66,7 +68,7 @@ def order_of(epoch):
 @pytest.mark.parametrize("window", [None, 1, 7, 64, 160, 500, 1_002, 1_003, 5_000])
 @pytest.mark.parametrize("batch_size", [1, 7, 256, 1_003, 2_000])
 def test_every_row_comes_once_with_its_own_target_in_batches_of_one_size(window, batch_size):
-    of = Batches(INPUTS, TARGETS, batch_size, np.float32, window)
+    of = Batches(Rows.of(INPUTS, TARGETS, np.float32), batch_size, window)
     epoch = list(of.epoch(np.random.default_rng(0)))
     order = order_of(epoch)
     assert sorted(order) == list(range(N_ROWS))
@@ -77,14 +79,14 @@ def test_every_row_comes_once_with_its_own_target_in_batches_of_one_size(window,
 
 
 def test_one_window_is_one_permutation():
-    order = order_of(Batches(INPUTS, TARGETS, 100, np.float64).epoch(np.random.default_rng(5)))
+    order = order_of(Batches(Rows.of(INPUTS, TARGETS, np.float64), 100).epoch(np.random.default_rng(5)))
     assert order == np.random.default_rng(5).permutation(N_ROWS).tolist()
 
 
 @pytest.mark.parametrize("window", [32, 160])
 def test_a_window_is_shuffled_from_random_blocks_and_no_more_is_permuted_at_once(window):
     rng = Watched()
-    order = order_of(Batches(INPUTS, TARGETS, 8, np.float64, window).epoch(rng))
+    order = order_of(Batches(Rows.of(INPUTS, TARGETS, np.float64), 8, window).epoch(rng))
     block = -(-window // BLOCKS)
     n_blocks = -(-N_ROWS // block)
     assert max(rng.lengths) <= max(n_blocks, block * BLOCKS + 8)  # and fewer left over than a batch
@@ -95,7 +97,7 @@ def test_a_window_is_shuffled_from_random_blocks_and_no_more_is_permuted_at_once
 
 
 def test_two_epochs_come_in_different_orders():
-    of, rng = Batches(INPUTS, TARGETS, 8, np.float64, 160), np.random.default_rng(0)
+    of, rng = Batches(Rows.of(INPUTS, TARGETS, np.float64), 8, 160), np.random.default_rng(0)
     assert order_of(of.epoch(rng)) != order_of(of.epoch(rng))
 
 
@@ -103,7 +105,7 @@ def test_only_a_file_has_a_window_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "WINDOW", 64)
     for inputs, largest in ((INPUTS, N_ROWS), (mapped(tmp_path), 251)):  # 251 blocks of 4 rows
         rng = Watched()
-        order = order_of(Batches(inputs, TARGETS, 8, np.float64).epoch(rng))
+        order = order_of(Batches(Rows.of(inputs, TARGETS, np.float64), 8).epoch(rng))
         assert sorted(order) == list(range(N_ROWS))
         assert max(rng.lengths) == largest
 

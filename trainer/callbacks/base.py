@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from trainer.batches import Batch
-from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Optimizer, OptimizerState
 from trainer.storage.codec import LARGEST, Within
@@ -108,8 +107,9 @@ class TrainState:
     Attributes
     ----------
     network, parameters, gradients, optimizer, optimizer_state, history, callbacks
-        Of the run; the gradients are those of the current batch, from `on_gradients_computed` on.
-    inputs, targets : ndarray of shape (n_samples, n_features) and (n_samples,)
+        Of the run; the network is a `Model`, the gradients are those of the current batch, from `on_gradients_computed`
+        on.
+    inputs, targets : ndarray of shape (n_samples, ...)
         The training rows.
     n_epochs, n_iterations : int
         Planned in total.
@@ -139,7 +139,7 @@ class TrainState:
         Called with the state directly after backprop, before any hook: for a check that keeps what backprop gave.
     """
 
-    network: Network
+    network: Any  # a `Model`
     parameters: Parameters
     gradients: Parameters
     optimizer: Optimizer

@@ -9,9 +9,8 @@ from zlib import crc32
 
 import numpy as np
 
-from trainer.batches import release
 from trainer.callbacks.base import Callback, PlaceState, TrainState
-from trainer.network.parameters import Array
+from trainer.rows import Array, release
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 from trainer.storage.codec import LARGEST, BrokenError, Within, from_plain
 from trainer.storage.history import History
@@ -205,4 +204,4 @@ def _fingerprint(inputs: Array, targets: Array) -> str:
     chosen = np.unique(np.linspace(0, len(inputs) - 1, SAMPLED_ROWS).astype(np.intp))
     crc = crc32(targets[chosen].tobytes(), crc32(inputs[chosen].tobytes()))
     release(inputs)
-    return f"{len(inputs):,} × {inputs.shape[1]}, CRC-32 {crc:08x}"
+    return f"{' × '.join([f'{len(inputs):,}', *map(str, inputs.shape[1:])])}, CRC-32 {crc:08x}"

@@ -6,13 +6,15 @@ from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from trainer.argument import is_integer
+from trainer.network.demands import checked_inputs, checked_targets
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
 from trainer.network.parameters import Array, Arrays, Parameters, Rng
 from trainer.network.sweep import Step, Sweep
+from trainer.rows import Rows
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
 
@@ -133,6 +135,10 @@ class Network:
         """Return the probability of class 1, (n_rows,), without dropout; `parameters` and `inputs` as in `loss`."""
         return sigmoid(self.logits(parameters, inputs))
 
+    def predict(self, parameters: Arrays, inputs: Array) -> Array:
+        """Return the likelier class, 0 or 1, (n_rows,); `parameters` and `inputs` as in `loss`."""
+        return (self.logits(parameters, inputs) > 0).astype(np.intp)
+
     def hidden_activations(self, parameters: Arrays, inputs: Array) -> list[Array]:
         """Return what each hidden layer passes on without dropout: arrays of shape (n_rows, n_units).
 
@@ -200,6 +206,39 @@ class Network:
         loss += self.penalty.value(parameters, self.weights).real
         self.penalty.add_gradient(parameters, gradients, self.weights)
         return loss, gradients
+
+    def checked_inputs(self, inputs: ArrayLike, dtype: DTypeLike) -> Array:
+        """Return `inputs` of shape (n_rows, n_features) as `dtype`, unless they are memory-mapped.
+
+        Raises
+        ------
+        ValueError
+            If they are not finite numbers of that shape, or no rows.
+        """
+        return checked_inputs(inputs, self.layer_sizes[0], dtype)
+
+    def checked_rows(
+        self, inputs: ArrayLike, targets: ArrayLike, dtype: DTypeLike, *, both_classes: bool = True
+    ) -> Rows:
+        """Return `inputs` and as many `targets` of two classes, to be trained on as `dtype`.
+
+        Parameters
+        ----------
+        inputs, dtype
+            As in `checked_inputs`.
+        targets : array-like of shape (n_rows,)
+            0 or 1.
+        both_classes : bool, default=True
+            Refuse rows of one class only, from which nothing can be learnt but that class.
+
+        Raises
+        ------
+        ValueError
+            If they are anything else.
+        """
+        rows = self.checked_inputs(inputs, dtype)
+        labels = checked_targets(targets, rows, dtype, both_classes=both_classes)
+        return Rows(rows, labels, (np.dtype(dtype), np.dtype(dtype)))
 
     def coordinate_losses(
         self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None

@@ -5,9 +5,10 @@ from math import prod
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
-Array = NDArray[Any]  # the dtype varies: float32 or float64 to train, complex128 to check
+from trainer.rows import Array as Array
+
 Arrays = Mapping[str, Array]  # by the names of the parameters
 Rng = np.random.Generator | None  # of dropout masks; None is evaluation: no dropout, nothing drawn
 

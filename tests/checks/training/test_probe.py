@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from checks.training.probe import Sampler, Storage, without_l2
+from checks.training.probe import Storage, without_l2
+from checks.training.rows import Sampler
 from trainer import Network
 
 
@@ -51,12 +52,16 @@ def state(dtype=np.float64, **options):
     inputs = rng.standard_normal((40, 7)).astype(dtype)
     targets = (np.arange(40) % 4 == 0).astype(dtype)
     return SimpleNamespace(
-        network=network, parameters=network.initial_parameters(rng, dtype), inputs=inputs, targets=targets
+        network=network,
+        parameters=network.initial_parameters(rng, dtype),
+        inputs=inputs,
+        targets=targets,
+        batch=(inputs[:3], targets[:3]),
     )
 
 
 def probe(own, *, frozen=False, rows=11):
-    storage = Storage(own.parameters, keeps_gradient=True)
+    storage = Storage(own.parameters, lends=False)
     return storage.draw(own, Sampler(own.targets, rows), np.random.default_rng(3), frozen=frozen)
 
 
@@ -77,7 +82,7 @@ def test_a_frozen_mask_is_the_same_in_every_evaluation_and_another_in_every_prob
     rng, sampler = np.random.default_rng(0), Sampler(own.targets, 11)
     losses = []
     for _ in range(5):
-        drawn = Storage(own.parameters, keeps_gradient=True).draw(own, sampler, rng, frozen=True)
+        drawn = Storage(own.parameters, lends=False).draw(own, sampler, rng, frozen=True)
         same = {drawn.loss(drawn.parameters) for _ in range(5)}
         assert len(same) == 1
         whole = drawn.network.loss(drawn.parameters, drawn.inputs, drawn.targets)

@@ -290,6 +290,7 @@ def test_names_that_no_file_can_have_are_kept(tmp_path):
 
     state = State()
     state.network, (state.inputs, state.targets) = Foreign(), rows(n_features=5)
+    state.batch = state.inputs, state.targets
     state.parameters = Parameters({"../W": (1, 5), "bias of 1": (1,)}, np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0]))
     check = GradientCheck(4, violations=tmp_path)
     check.on_train_begin(state)

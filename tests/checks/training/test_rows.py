@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from checks.training.row_set import RowSet
+from checks.training.rows import RowSet
 
 
 @pytest.mark.parametrize("n_rows", [0, 5, 100])

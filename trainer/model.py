@@ -1,0 +1,156 @@
+"""Model: what the trainer asks of a network, and the one place that knows what one may offer besides."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from trainer.network.parameters import Arrays, Parameters, Rng
+from trainer.rows import Array, Rows, checked_array, demand_targets
+
+#: What a model must have, and what it may have besides: all that the trainer and the checks ever ask one for.
+DEMANDED = ("initial_parameters", "loss", "loss_and_gradients")
+OPTIONAL = (
+    "predict",
+    "predict_proba",
+    "coordinate_losses",
+    "hidden_activations",
+    "shapes",
+    "settings",
+    "dropout",
+    "penalty",
+    "checked_inputs",
+    "checked_rows",
+)
+
+
+class Model(Protocol):
+    """What `Trainer` trains and `GradientCheck` checks: any object with these three methods; nothing is inherited.
+
+    Parameters and gradients are mappings of name to array, such as plain dicts; the trainer keeps the parameters in one
+    vector, and hands the model views of it. Rows and targets are arrays of any shape whose first axis counts rows. Real
+    numbers come in the precision of the run, integers and booleans as they are.
+
+    Notes
+    -----
+    What a model has besides is used: ``predict(parameters, inputs)`` and ``predict_proba(parameters, inputs)``, for
+    `Trainer.predict`, `Trainer.predict_proba` and metrics; ``settings()``, plain data that tell it from others of its
+    class, which a checkpoint compares (else its ``repr``, or its public attributes); ``shapes``, name to shape of each
+    parameter; ``coordinate_losses(parameters, inputs, targets, name, step, rng)``, which makes a full check quicker,
+    and ``hidden_activations(parameters, inputs)``, of which a proof says how many units were active: as in `Network`.
+    If `loss_and_gradients` takes ``out``, it is lent storage for the gradients.
+    """
+
+    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike) -> Arrays:
+        """Return fresh parameters.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        dtype : dtype
+            Of the run; what is returned is converted to it.
+        """
+
+    def loss(self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None) -> float | complex:
+        """Return the loss of the rows.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            In any precision; a loss that also accepts complex ones can be checked more sharply.
+        inputs, targets : ndarray of shape (n_rows, ...)
+        rng : numpy.random.Generator, optional
+            Draws what is random in training, such as dropout masks. None is evaluation: nothing is drawn.
+        """
+
+    def loss_and_gradients(
+        self, parameters: Arrays, inputs: Array, targets: Array, rng: Rng = None
+    ) -> tuple[float, Arrays]:
+        """Return `loss` and its gradient with respect to every parameter, under its name and in its shape.
+
+        Parameters
+        ----------
+        parameters, inputs, targets, rng
+            As in `loss`; real.
+        """
+
+
+def checked_model(model: Any) -> Any:
+    """Return what has the methods of a `Model`, or raise TypeError."""
+    missing = [name for name in DEMANDED if not callable(getattr(model, name, None))]
+    if missing or isinstance(model, type):
+        received = f"the class {model.__name__} itself" if isinstance(model, type) else repr(model)
+        lacks = f", which has no {', '.join(missing)}" if missing else ""
+        raise TypeError(
+            f"Invalid network. Expected a trainer.Model, an object with the methods {', '.join(DEMANDED)}. "
+            f"Received {received}{lacks}."
+        )
+    return model
+
+
+def offered(model: Any, name: str) -> Any:
+    """Return one of the things that a model may have, or None where it has none."""
+    if name not in OPTIONAL:
+        raise ValueError(f"A model is not asked for that. Expected one of {', '.join(OPTIONAL)}. Received {name!r}.")
+    return getattr(model, name, None)
+
+
+def demanded(model: Any, *names: str) -> Any:
+    """Return the first of these things that a model has, or raise TypeError."""
+    for name in names:
+        if (found := offered(model, name)) is not None:
+            return found
+    raise TypeError(
+        f"The model makes no predictions. Expected it to have {' or '.join(names)}(parameters, inputs). "
+        f"Received {type(model).__name__}, which has none."
+    )
+
+
+def takes_out(model: Any) -> bool:
+    """Say whether `loss_and_gradients` takes, as its fifth argument, storage for the gradients."""
+    try:
+        takes = inspect.signature(model.loss_and_gradients).parameters
+    except (TypeError, ValueError):  # compiled, and tells nothing
+        return False
+    return list(takes)[4:5] == ["out"] or any(each.kind is each.VAR_POSITIONAL for each in takes.values())
+
+
+def initial_parameters(model: Any, rng: np.random.Generator, dtype: DTypeLike) -> Parameters:
+    """Return a model's fresh parameters as views of one vector; TypeError or ValueError where they are none."""
+    given = model.initial_parameters(rng, dtype)
+    if isinstance(given, Parameters) and given.vector.dtype == dtype:
+        return given
+    if not isinstance(given, Mapping) or not given or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"The initial parameters are no mapping. Expected arrays by name. Received {given!r}.")
+    arrays = {name: np.asarray(value) for name, value in given.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            received = f"dtype {array.dtype}" if array.dtype.kind not in "fiub" else "NaN or infinity"
+            raise ValueError(f"The initial {name} is no parameter. Expected finite real numbers. Received {received}.")
+    parameters = Parameters({name: array.shape for name, array in arrays.items()}, dtype=dtype)
+    parameters.assign(arrays)
+    return parameters
+
+
+def checked_inputs(model: Any, inputs: ArrayLike, dtype: DTypeLike, like: Array) -> tuple[Array, np.dtype[Any]]:
+    """Return rows to predict, which are like those that were trained on, and their dtype in a batch."""
+    own: Callable[..., Array] | None = offered(model, "checked_inputs")
+    if own is not None:
+        return own(inputs, dtype), np.dtype(dtype)
+    rows = checked_array("inputs", inputs, dtype)
+    if rows.shape[1:] != like.shape[1:]:
+        expected = f"(n_rows{''.join(f', {size}' for size in like.shape[1:])})"
+        raise ValueError(f"The inputs have the wrong shape. Expected {expected}, as in fit. Received {rows.shape}.")
+    return rows, rows.dtype
+
+
+def checked_rows(model: Any, inputs: ArrayLike, targets: ArrayLike, dtype: DTypeLike, *, both_classes: bool) -> Rows:
+    """Return rows of any kind as they are trained on; a model may have demands of its own, as `Network` has."""
+    own: Callable[..., Rows] | None = offered(model, "checked_rows")
+    if own is not None:
+        return own(inputs, targets, dtype, both_classes=both_classes)
+    rows = Rows.of(checked_array("inputs", inputs, dtype), checked_array("targets", targets, dtype), dtype)
+    demand_targets(rows.inputs, rows.targets)
+    return rows
