@@ -1,7 +1,7 @@
 """The classic exercise's own functions, trained and checked: columns are examples, gradients are called ``dW1``.
 
-The adapter is `Exercise`; `experiments.notebook` has the functions, and their gradients as they are handed out, with two
-mistakes.
+The adapter is `Exercise`. The functions are in `experiments.notebook`, with the two mistakes with which they are handed
+out.
 """
 
 import numpy as np

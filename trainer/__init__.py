@@ -16,7 +16,15 @@ from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
 from trainer.network.network import Network
 from trainer.network.parameters import Parameters
-from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
+from trainer.optimizers import (
+    SGD,
+    Adam,
+    CosineSchedule,
+    Optimizer,
+    OptimizerState,
+    StepSchedule,
+    WarmupSchedule,
+)
 from trainer.storage.history import History
 from trainer.trainer import Trainer
 
@@ -32,6 +40,7 @@ __all__ = [
     "Checkpoint",
     "CompiledAdam",
     "CompiledNetwork",
+    "CosineSchedule",
     "Dropout",
     "EarlyStopping",
     "History",
@@ -49,12 +58,14 @@ __all__ = [
     "ReLU",
     "ResumeError",
     "Snapshot",
+    "StepSchedule",
     "Tanh",
     "TensorBoardLogger",
     "TrainState",
     "Trainer",
     "TrainingDiverged",
     "TrainingHalted",
+    "WarmupSchedule",
     "WeightedBinaryCrossEntropy",
     "latest_checkpoint",
 ]

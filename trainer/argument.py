@@ -1,5 +1,6 @@
-"""Argument: a number that a user hands in, checked before anything is computed with it."""
+"""Argument: what a user hands in: a number, checked before anything is computed with it; an object, described."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ Range = tuple[str, Callable[[float], bool]]
 POSITIVE: Range = ("a positive, finite float", lambda number: 0 < number < math.inf)
 NOT_NEGATIVE: Range = ("a finite float, at least 0", lambda number: 0 <= number < math.inf)
 FRACTION: Range = ("a float in [0, 1)", lambda number: 0 <= number < 1)
+
+PLAIN = (str, bytes, bool, tuple, list, dict, type(None))
 
 
 def is_integer(value: Any) -> bool:
@@ -46,3 +49,28 @@ def checked_number(value: Any, what: str, expected: str, accepts: Callable[[floa
     if not accepted:
         raise ValueError(message)
     return value
+
+
+def described(thing: Any) -> str:
+    """Say what tells an object from others, the same in every process: its `settings`, or its repr or attributes."""
+    settings, kind = getattr(thing, "settings", None), type(thing)
+    own_repr: Any = kind.__repr__
+    if callable(settings):
+        own = settings()
+    elif own_repr is not object.__repr__:
+        return repr(thing)
+    else:
+        public = {name: value for name, value in getattr(thing, "__dict__", {}).items() if not name.startswith("_")}
+        own = {name: value for name, value in public.items() if isinstance(value, PLAIN) or is_number(value)}
+    shown = ", ".join(f"{name}={_shown(value)}" for name, value in own.items())
+    return f"{getattr(thing, 'kind', kind.__name__)}({shown})"
+
+
+def _shown(value: Any) -> str:
+    if is_number(value):
+        return str(value)
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return described(value)

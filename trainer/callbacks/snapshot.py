@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from trainer.argument import described
 from trainer.callbacks.base import Callback, PlaceState, TrainState
 from trainer.rows import Array, release
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
@@ -191,8 +192,8 @@ def _identity(state: TrainState) -> dict[str, Any]:
     """Say what a run must share with the one that is resumed, so that it ends with the same bits."""
     held_out = state.validation
     return {
-        "network": repr(state.network),
-        "optimizer": repr(state.optimizer),
+        "network": described(state.network),
+        "optimizer": described(state.optimizer),
         **state.settings,
         "rows": _fingerprint(state.inputs, state.targets),
         "validation rows": None if held_out is None else _fingerprint(held_out.inputs, held_out.targets),

@@ -133,7 +133,7 @@ class CompiledAdam(Adam):
 
     Parameters
     ----------
-    *arguments, **options : float
+    *arguments, **options
         As in `Adam`.
 
     Raises
@@ -142,14 +142,16 @@ class CompiledAdam(Adam):
         If numba is missing.
     """
 
-    def __init__(self, *arguments: float, **options: Any) -> None:
+    kind = "Adam"  # to a checkpoint
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         _kernels()
 
     def update(self, vector: Array, gradient: Array, state: OptimizerState) -> None:
         """Apply the formula to every entry."""
         first, second = state.moments["first"], state.moments["second"]
-        epsilon, rate = self.corrected(state)
+        epsilon, rate = self.begin(vector, state)
         gradient = self.clipped(gradient, state)
         _kernels().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
 

@@ -65,7 +65,7 @@ def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> 
             raise ValueError(f"Expected {expected}. Received {value!r}.")
         return value
 
-    monkeypatch.setattr("trainer.optimizers.checked_number", unchecked)
+    monkeypatch.setattr("trainer.optimizers.optimizers.checked_number", unchecked)
     monkeypatch.setattr(bad_inputs, "QUICK_CASES", 60)
     all_of_them = bad_inputs.entrances
 

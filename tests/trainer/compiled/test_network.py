@@ -13,6 +13,7 @@ from trainer import (
     Adam,
     CompiledAdam,
     CompiledNetwork,
+    CosineSchedule,
     Linear,
     Network,
     Parameters,
@@ -343,15 +344,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert resumed.history.column("loss") == whole.history.column("loss")
 
 
-@pytest.mark.parametrize("max_norm", [None, 50.0])
+@pytest.mark.parametrize(
+    "options", [{}, {"max_norm": 50.0}, {"weight_decay": 0.1, "learning_rate": CosineSchedule(3e-3, 5)}]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype, max_norm):
+def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype, options):
     rng = np.random.default_rng(0)
     start = rng.standard_normal(1_003).astype(dtype)
     gradients = [(rng.standard_normal(1_003) * 10.0 ** rng.integers(-9, 9)).astype(dtype) for _ in range(7)]
     ends = []
     for kind in (Adam, CompiledAdam):
-        optimizer = kind(learning_rate=3e-3, beta_1=0.8, epsilon=1e-6, max_norm=max_norm)
+        optimizer = kind(**{"learning_rate": 3e-3, "beta_1": 0.8, "epsilon": 1e-6} | options)
         vector, state = start.copy(), optimizer.initial_state(start.size, dtype)
         for gradient in gradients:
             optimizer.update(vector, gradient, state)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer import SGD, Adam
+from trainer import SGD, Adam, CosineSchedule
 
 
 def test_two_sgd_steps_by_hand():
@@ -159,3 +159,63 @@ def test_the_text_names_the_largest_norm_only_where_there_is_one():
     assert repr(SGD(0.1)) == "SGD(learning_rate=0.1, momentum=0.0)"
     assert repr(SGD(0.1, max_norm=2)) == "SGD(learning_rate=0.1, momentum=0.0, max_norm=2.0)"
     assert repr(Adam(0.1, max_norm=2)) == repr(Adam(0.1)).removesuffix(")") + ", max_norm=2.0)"
+
+
+def test_a_decoupled_decay_by_hand():
+    # theta = 2, rate 0.1, decay 0.5: 2 * (1 - 0.05) = 1.9, and from there Adam's first step, 0.1 * 2 / (2 + 1)
+    vector, optimizer = np.array([2.0]), Adam(0.1, 0.5, 0.75, 1.0, weight_decay=0.5)
+    optimizer.update(vector, np.array([2.0]), optimizer.initial_state(1))
+    assert vector[0] == pytest.approx(1.9 - 0.2 / 3, rel=1e-15)
+
+
+def test_what_decays_is_no_part_of_the_moments():
+    optimizers = [Adam(0.1), Adam(0.1, weight_decay=0.5)]
+    vectors = [np.ones(7), np.zeros(7)]  # where nothing is left to decay
+    states = [optimizer.initial_state(7) for optimizer in optimizers]
+    for optimizer, vector, state in zip(optimizers, vectors, states, strict=True):
+        optimizer.update(vector, np.arange(7.0), state)
+    for name in Adam.moment_names:
+        np.testing.assert_array_equal(states[0].moments[name], states[1].moments[name])
+    np.testing.assert_allclose(vectors[0] - 1, vectors[1], atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_schedule_is_asked_for_the_rate_of_every_update_counted_from_1(kind):
+    asked = []
+
+    def schedule(update):
+        asked.append(update)
+        return 0.1 / update
+
+    constant, scheduled = kind(0.1), kind(schedule)
+    vectors = [np.ones(3), np.ones(3)]
+    states = [optimizer.initial_state(3) for optimizer in (constant, scheduled)]
+    for update in (1, 2, 3):
+        before = [vector.copy() for vector in vectors]
+        for optimizer, vector, state in zip((constant, scheduled), vectors, states, strict=True):
+            optimizer.update(vector, np.array([1.0, -2.0, 3.0]), state)
+        steps = [vector - earlier for vector, earlier in zip(vectors, before, strict=True)]
+        np.testing.assert_allclose(steps[1] * update, steps[0], rtol=1e-12)
+    assert asked == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("learning_rate", "error"), [("0.1", TypeError), (0.0, ValueError), (None, TypeError)])
+def test_a_learning_rate_that_is_none_is_refused(learning_rate, error):
+    with pytest.raises(error, match=r"Invalid learning_rate. Expected .*, or a function of the update. Received"):
+        Adam(learning_rate)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
+def test_a_schedule_that_gives_no_rate_is_refused_with_the_update(rate):
+    optimizer = SGD(lambda update: 0.1 if update < 2 else rate)
+    vector, state = np.ones(1), optimizer.initial_state(1)
+    optimizer.update(vector, np.ones(1), state)
+    with pytest.raises(ValueError, match=r"Invalid learning rate of update 2. Expected .* Received"):
+        optimizer.update(vector, np.ones(1), state)
+
+
+def test_an_optimizer_shows_its_settings_and_what_is_not_set_is_not_shown():
+    assert repr(SGD(0.1)) == "SGD(learning_rate=0.1, momentum=0.0)"
+    assert repr(Adam(max_norm=2)) == "Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, max_norm=2.0)"
+    assert Adam(weight_decay=0.1).settings()["weight_decay"] == 0.1
+    assert "CosineSchedule(peak=0.1, updates=7, final=0.0)" in repr(SGD(CosineSchedule(0.1, 7)))
