@@ -1,15 +1,21 @@
-"""The example notebook keeps its word: it runs, and what it shows is what comes out."""
+"""The examples keep their word: the notebook shows what comes out; models learn, and are halted where they are wrong."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+from checks import GradientCheck, GradientCheckError, Verdict
+from trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "gradient_checking.ipynb"
@@ -78,3 +84,76 @@ def test_it_tells_the_story_in_order() -> None:
     words = ("formula", "One dimension", "N dimensions", "kink", "dropout", "trains", "Planting")
     places = [next(place for place, heading in enumerate(headings) if word in heading) for word in words]
     assert places == sorted(places)
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def right(trainer: Trainer, check: GradientCheck) -> bool:
+    """Say whether every check of a run passed, and both questions were asked."""
+    proof = check.proof
+    return (
+        trainer.outcome == "completed" and proof.passed == proof.n_checks > 0 < proof.applied.passed == proof.applied.n
+    )
+
+
+def test_the_exercises_own_functions_take_ten_lines_and_its_two_mistakes_are_found() -> None:
+    exercise = example("exercise")
+    body = (
+        Path(exercise.__file__ or "").read_text(encoding="utf-8").partition("class Exercise")[2].partition("\n\n\n")[0]
+    )
+    assert len([line for line in body.splitlines() if line]) <= 10
+    trainer, check = exercise.fitted(exercise.Exercise())
+    assert right(trainer, check)
+    losses = trainer.history.column("epoch_loss")
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(GradientCheckError) as caught:
+        exercise.fitted(exercise.AsHandedOut())
+    tensors = caught.value.report.tensors
+    assert {name for name in tensors if tensors[name].verdict is Verdict.FAIL} == {"W2", "b1"}
+
+
+def test_softmax_regression_is_as_good_as_scikit_learns_on_the_digits() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    softmax = example("softmax")
+    trainer, check = softmax.fitted(softmax.Softmax(64, 10))
+    assert right(trainer, check)
+    inputs, unseen, labels, truth = softmax.digits()
+    theirs = LogisticRegression(max_iter=1_000).fit(inputs, labels).score(unseen, truth)
+    assert np.mean(trainer.predict(unseen) == truth) > theirs - 0.01
+    assert "of each of the 10 classes" in str(check.proof)
+    np.testing.assert_allclose(trainer.predict_proba(unseen).sum(axis=1), 1)
+    with pytest.raises(GradientCheckError):
+        softmax.fitted(softmax.NotShifted(64, 10))
+
+
+def test_a_regression_net_is_as_good_as_least_squares_on_the_diabetes_table() -> None:
+    from sklearn.linear_model import LinearRegression
+
+    regression = example("regression")
+    trainer, check = regression.fitted(regression.Regression(10, 7))
+    assert right(trainer, check)
+    inputs, unseen, targets, truth = regression.diabetes()
+    theirs = np.mean((LinearRegression().fit(inputs, targets).predict(unseen) - truth) ** 2)
+    assert np.mean((trainer.predict(unseen) - truth) ** 2) < 1.05 * theirs
+    with pytest.raises(GradientCheckError) as caught:
+        regression.fitted(regression.OfSigmoid(10, 7))
+    assert caught.value.report.culprits[0].name == "c"
+
+
+def test_a_small_convolution_learns_and_its_flipped_filter_is_found() -> None:
+    convolution = example("convolution")
+    trainer, check = convolution.fitted(convolution.Convolution())
+    assert right(trainer, check)
+    _, unseen, _, truth = convolution.digits()
+    assert np.mean(trainer.predict(unseen) == truth) > 0.9
+    with pytest.raises(GradientCheckError) as caught:
+        convolution.fitted(convolution.Flipped())
+    assert [tensor.name for tensor in caught.value.report.culprits] == ["filters"]

@@ -47,7 +47,8 @@ def page(record: Record) -> str:
     report = record.report
     failed = report is not None and report.verdict is Verdict.FAIL
     shown = list(report.tensors.values())[:TENSORS] if report is not None else []
-    text = of_payments(report) if failed else ""
+    words = of_payments if "fraud_rate" in record.settings else str  # of the main job, or of whoever trained
+    text = words(report) if failed else ""
     html: str = environment.get_template("report.html.j2").render(
         record=record,
         headline=headline(record),
