@@ -1,4 +1,4 @@
-"""The examples keep their word: the notebook shows what comes out; models learn, and are halted where they are wrong."""
+"""The examples keep their word: the notebook shows what comes out; models learn, and halt where they are wrong."""
 
 import contextlib
 import importlib.util

@@ -1,8 +1,9 @@
 """Argument: what a user hands in: a number, checked before anything is computed with it; an object, described."""
 
+import difflib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,43 @@ Range = tuple[str, Callable[[float], bool]]
 POSITIVE: Range = ("a positive, finite float", lambda number: 0 < number < math.inf)
 NOT_NEGATIVE: Range = ("a finite float, at least 0", lambda number: 0 <= number < math.inf)
 FRACTION: Range = ("a float in [0, 1)", lambda number: 0 <= number < 1)
+
+#: What people write who come from elsewhere (Keras, skorch, Lightning), and what to write here instead.
+OF_TRAINER = {
+    "max_epochs": "epochs=",
+    "lr": "optimizer=Adam(learning_rate=…)",
+    "learning_rate": "optimizer=Adam(learning_rate=…)",
+    "loss": "a network that knows its loss",
+    "metrics": "fit(…, validation=…, metrics={name: function})",
+    "verbose": "callbacks=[ProgressBar()]",
+    "model": "the network first",
+}
+OF_FIT = {
+    "validation_data": "validation=(inputs, targets)",
+    "validation_split": "validation=(inputs, targets), as scikit-learn's train_test_split cuts them off",
+    "epochs": "Trainer(…, epochs=)",
+    "batch_size": "Trainer(…, batch_size=)",
+    "callbacks": "Trainer(…, callbacks=)",
+    "verbose": "Trainer(…, callbacks=[ProgressBar()])",
+    "shuffle": "nothing, or Trainer(…, shuffle_window=): rows are always shuffled",
+    "sample_weight": "NetworkClassifier, which takes it",
+    "class_weight": "Network(…, positive_weight=), or NetworkClassifier, which takes it",
+    "initial_epoch": "resume=checkpoint, or warm_start=True",
+    "ckpt_path": "resume=checkpoint",
+}
+OF_METHODS = {
+    "evaluate": "network.loss(trainer.parameters, inputs, targets), or fit(…, validation=…, metrics=…)",
+    "score": "network.loss(trainer.parameters, inputs, targets), or fit(…, validation=…, metrics=…)",
+    "validate": "network.loss(trainer.parameters, inputs, targets), or fit(…, validation=…, metrics=…)",
+    "test": "network.loss(trainer.parameters, inputs, targets), or fit(…, validation=…, metrics=…)",
+    "compile": "Trainer(network, optimizer=…)",
+    "summary": "print(trainer.parameters)",
+    "get_weights": "trainer.parameters",
+    "set_weights": "trainer.parameters[name] = values",
+    "save_weights": "save",
+    "load_weights": "load",
+    "partial_fit": "fit(…, warm_start=True), or NetworkClassifier.partial_fit",
+}
 
 PLAIN = (str, bytes, bool, tuple, list, dict, type(None))
 
@@ -49,6 +87,14 @@ def checked_number(value: Any, what: str, expected: str, accepts: Callable[[floa
     if not accepted:
         raise ValueError(message)
     return value
+
+
+def refuse_others(call: str, others: Mapping[str, object], habits: Mapping[str, str], own: Iterable[str]) -> None:
+    """Refuse arguments that there are not by TypeError, with what to write for another library's or a misspelt one."""
+    for name in others:
+        near = difflib.get_close_matches(name, list(own), n=1)
+        expected = habits.get(name) or (f"{near[0]}=" if near else f"one of {', '.join(own)}")
+        raise TypeError(f"{call} takes no {name}. Expected {expected}. Received {name}=….")
 
 
 def described(thing: Any) -> str:

@@ -85,12 +85,14 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
     begins, computed, ends = (
         hooks.bound[f"on_{moment}"] for moment in ("batch_begin", "gradients_computed", "batch_end")
     )
-    for epoch in range(max(1, state.epoch), state.n_epochs + 1):
+    for epoch in range(state.epoch if state.resumed else state.epoch + 1, state.n_epochs + 1):
         if epoch != state.epoch:
             state.epoch = epoch
             place.begin_epoch()
+            state.row = place.opening
             if hooks.call("on_epoch_begin", state):
                 return
+            place.opening = state.row
         for state.batch in batches.epoch(place.order, skip=place.batches):
             state.iteration += 1
             state.row = {"event": "iteration", "epoch": state.epoch, "iteration": state.iteration}
@@ -123,7 +125,7 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
             if state.stop_reason is not None:
                 return
         state.demand_finite()
-        state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration}
+        state.row = {"event": "epoch", "epoch": state.epoch, "iteration": state.iteration} | place.opening
         state.row["epoch_loss"] = place.total / len(state.inputs)
         if state.validation is not None:
             state.row["validation_loss"] = float(network.loss(parameters, *state.validation))

@@ -134,14 +134,16 @@ def initial_parameters(model: Any, rng: np.random.Generator, dtype: DTypeLike) -
     return parameters
 
 
-def checked_inputs(model: Any, inputs: ArrayLike, dtype: DTypeLike, like: Array) -> tuple[Array, np.dtype[Any]]:
-    """Return rows to predict, which are like those that were trained on, and their dtype in a batch."""
+def checked_inputs(
+    model: Any, inputs: ArrayLike, dtype: DTypeLike, row: tuple[int, ...]
+) -> tuple[Array, np.dtype[Any]]:
+    """Return rows to predict, each of the shape of those that were trained on, and their dtype in a batch."""
     own: Callable[..., Array] | None = offered(model, "checked_inputs")
     if own is not None:
         return own(inputs, dtype), np.dtype(dtype)
     rows = checked_array("inputs", inputs, dtype)
-    if rows.shape[1:] != like.shape[1:]:
-        expected = f"(n_rows{''.join(f', {size}' for size in like.shape[1:])})"
+    if rows.shape[1:] != row:
+        expected = f"(n_rows{''.join(f', {size}' for size in row)})"
         raise ValueError(f"The inputs have the wrong shape. Expected {expected}, as in fit. Received {rows.shape}.")
     return rows, rows.dtype
 

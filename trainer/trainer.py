@@ -1,13 +1,15 @@
 """Trainer: sets a run up, has its epochs run, and sees to its end."""
 
+import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Never, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainer.argument import checked_integer
+from trainer.argument import OF_FIT, OF_METHODS, OF_TRAINER, checked_integer, described, refuse_others
 from trainer.batches import Batch, Batches
 from trainer.callbacks.base import Callback, Metric, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
@@ -16,7 +18,12 @@ from trainer.model import Model, checked_inputs, checked_model, checked_rows, de
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
 from trainer.rows import Rows, in_blocks
+from trainer.storage.archive import ArchiveError, read_archive, write_archive
+from trainer.storage.codec import BrokenError, from_plain
 from trainer.storage.history import History
+
+NOTHING = "Nothing was fitted yet. Expected a call of fit before. Received none."
+KIND, VERSION = "model", 1
 
 
 class Trainer:
@@ -45,6 +52,8 @@ class Trainer:
         Called in this order.
     history_path : path, optional
         Where `History` writes its rows as JSON lines.
+    **others
+        Refused, with what to write instead of an argument of another library.
 
     Raises
     ------
@@ -66,7 +75,9 @@ class Trainer:
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
         history_path: Path | str | None = None,
+        **others: Never,
     ) -> None:
+        refuse_others("Trainer", others, OF_TRAINER, ARGUMENTS)
         if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
         optimizer = Adam() if optimizer is None else optimizer
@@ -89,9 +100,16 @@ class Trainer:
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"Not a callback. Expected instances of trainer.Callback. Received {callback!r}.")
+                hint = ", a class with a hook such as on_epoch_end(self, state)" if callable(callback) else ""
+                raise TypeError(f"Not a callback. Expected instances of trainer.Callback{hint}. Received {callback!r}.")
         self.history_path = history_path
         self._state: TrainState | None = None
+        self._fitted: tuple[Parameters, tuple[int, ...]] | None = None  # and the shape of a row
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say what to write instead of a method of another library."""
+        hint = f" Expected {OF_METHODS[name]}." if name in OF_METHODS else ""
+        raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}", name=name, obj=self)
 
     @property
     def state(self) -> TrainState:
@@ -103,13 +121,15 @@ class Trainer:
             If nothing was fitted yet, here and in the properties below.
         """
         if self._state is None:
-            raise RuntimeError("Nothing was fitted yet. Expected a call of fit before. Received none.")
+            raise RuntimeError(NOTHING)
         return self._state
 
     @property
     def parameters(self) -> Parameters:
-        """The fitted parameters; after a halt, those from before the suspect update."""
-        return self.state.parameters
+        """The parameters that were fitted or loaded; after a halt, those from before the suspect update."""
+        if self._fitted is None:
+            raise RuntimeError(NOTHING)
+        return self._fitted[0]
 
     @property
     def history(self) -> History:
@@ -130,8 +150,10 @@ class Trainer:
         metrics: Mapping[str, Metric] | None = None,
         both_classes: bool = True,
         resume: Snapshot | Path | str | None = None,
+        warm_start: bool = False,
+        **others: Never,
     ) -> History:
-        """Train from fresh parameters, or go on from a snapshot; nothing else of an earlier fit is kept.
+        """Train from fresh parameters, or go on; of an earlier fit nothing else is kept.
 
         Parameters
         ----------
@@ -151,6 +173,11 @@ class Trainer:
             Where an interrupted run of the same settings and rows stood, as `latest_checkpoint` reads it: the run goes
             on from there, and ends with bit-identical parameters and history (but for times) as if it had
             never been interrupted. `epochs` may be larger than it was.
+        warm_start : bool, default=False
+            Go on from the last fit: with its parameters, optimizer, generators and history, on these rows, for `epochs`
+            more; callbacks begin afresh. From what was loaded only the parameters are taken; without either it begins.
+        **others
+            Refused, with what to write instead of an argument of another library.
 
         Returns
         -------
@@ -169,6 +196,9 @@ class Trainer:
             another hook, as `TrainingHalted`, and `KeyboardInterrupt`, leaves as it was raised, once every
             `on_train_end` was called and the end row is written.
         """
+        refuse_others("fit", others, OF_FIT, ARGUMENTS_OF_FIT)
+        if warm_start and resume is not None:
+            raise ValueError("There are two ways to go on. Expected resume or warm_start. Received both.")
         snapshot = None if resume is None else Snapshot.given(resume)
         rows = self._checked(inputs, targets, both_classes)
         held_out = None
@@ -209,12 +239,14 @@ class Trainer:
             validation=held_out,
             metrics=_checked_metrics(metrics),
         )
+        if warm_start and self._fitted is not None:
+            self._go_on(state)
         if snapshot is None:
-            state.history = History(self.history_path)
+            state.history = state.history if state.iteration else History(self.history_path)
         else:  # first what may be refused, and then the file is changed
             snapshot.restore(state)
             state.history = snapshot.history(self.history_path)
-        self._state = state
+        self._state, self._fitted = state, (parameters, rows.inputs.shape[1:])
         self._run(state, batches, snapshot)
         return state.history
 
@@ -239,9 +271,74 @@ class Trainer:
         """
         return self._predicted("predict", inputs)
 
+    def save(self, path: Path | str) -> None:
+        """Save what was fitted to `path`, whole or not at all: the parameters, and of which network they are.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was fitted yet.
+        OSError
+            If it cannot be written.
+        """
+        arrays = {f"parameters.{number}": array for number, array in enumerate(self.parameters.values())}
+        facts = {"network": described(self.network), "names": list(self.parameters), "row": list(self._row_shape)}
+        write_archive(path, KIND, VERSION, arrays, facts)
+
+    def load(self, path: Path | str) -> Self:
+        """Load what a trainer of the same network has saved at `path`, to predict with it or to go on from it.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is damaged or something else.
+        ValueError
+            If it is of another network.
+        """
+        archive = read_archive(path, KIND, VERSION)
+        facts, network = archive.facts, described(self.network)
+        if facts.get("network") != network:
+            raise ValueError(f"The file is of another network. Expected {network}. Received {facts.get('network')}.")
+        parameters = initial_parameters(self.network, np.random.default_rng(self.seed), self.dtype)
+        try:
+            names = from_plain(list[str], facts.get("names"), "names")
+            row = tuple(from_plain(list[int], facts.get("row"), "row"))
+            parameters.assign({name: archive.arrays[f"parameters.{n}"] for n, name in enumerate(names)})
+        except (BrokenError, KeyError, ValueError) as error:
+            raise ArchiveError(
+                f"{path} is no fitted model. Expected what save has written. Received {error}"
+            ) from error
+        self._state, self._fitted = None, (parameters, row)
+        return self
+
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        return () if self._fitted is None else self._fitted[1]
+
+    def _go_on(self, state: TrainState) -> None:
+        """Put a fresh run where the last one ended."""
+        earlier = self.parameters
+        if earlier.shapes != state.parameters.shapes:
+            raise ValueError(
+                "There are other parameters to go on from. "
+                f"Expected shapes {state.parameters.shapes}. Received {earlier.shapes}."
+            )
+        state.parameters.vector[...] = earlier.vector
+        if self._state is None:
+            return
+        last = self._state
+        kept = {name: moment.astype(self.dtype) for name, moment in last.optimizer_state.moments.items()}
+        if kept.keys() == state.optimizer_state.moments.keys():
+            state.optimizer_state.moments, state.optimizer_state.n_updates = kept, last.optimizer_state.n_updates
+        state.epoch, state.iteration = last.epoch, last.iteration
+        state.n_epochs += last.epoch
+        state.n_iterations += last.iteration
+        state.place, state.history = replace(last.place), last.history
+        state.history.reopen()
+
     def _predicted(self, name: str, inputs: ArrayLike) -> Array:
         predict, parameters = demanded(self.network, name), self.parameters
-        rows, dtype = checked_inputs(self.network, inputs, self.dtype, self.state.inputs)
+        rows, dtype = checked_inputs(self.network, inputs, self.dtype, self._row_shape)
         return in_blocks(lambda block: predict(parameters, block), rows, dtype)
 
     def _checked(self, inputs: ArrayLike, targets: ArrayLike, both_classes: bool) -> Rows:
@@ -272,3 +369,9 @@ def _checked_metrics(metrics: Mapping[str, Metric] | None) -> dict[str, Metric]:
             expected = "a name, other than loss, and a function of targets and predictions"
             raise TypeError(f"Invalid metric. Expected {expected}. Received {name!r}: {metric!r}.")
     return dict(metrics or {})
+
+
+ARGUMENTS, ARGUMENTS_OF_FIT = (
+    [name for name in inspect.signature(call).parameters if name not in ("self", "others")]
+    for call in (Trainer.__init__, Trainer.fit)
+)

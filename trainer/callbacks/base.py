@@ -1,6 +1,7 @@
 """Callbacks: what may watch a training run, when it is called, and how it may end the run."""
 
 import difflib
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Optimizer, OptimizerState
 from trainer.storage.codec import LARGEST, Within
 from trainer.storage.history import History
-from trainer.storage.json_rows import Row
+from trainer.storage.json_rows import Row, plain
 
 HOOKS = (
     "on_train_begin",
@@ -69,6 +70,7 @@ class PlaceState:
     masks: dict[str, Any]
     batches: Annotated[int, Within(0, LARGEST)]
     total: float
+    opening: dict[str, Any] = field(default_factory=dict, metadata={"may_lack": True})  # version 0.1 did not log it
 
 
 @dataclass(eq=False)
@@ -80,22 +82,24 @@ class Place:
     order_at_epoch: Mapping[str, Any]  # the state of `order` when the epoch began: its batches can be drawn again
     batches: int = 0  # done in this epoch
     total: float = 0.0  # of the losses of this epoch's rows so far, in the order in which they were added
+    opening: Row = field(default_factory=dict)  # what `on_epoch_begin` said, for the row of the epoch
 
     def begin_epoch(self) -> None:
         """Note where the epoch's random order comes from."""
         self.order_at_epoch = self.order.bit_generator.state
-        self.batches, self.total = 0, 0.0
+        self.batches, self.total, self.opening = 0, 0.0, {}
 
     @property
     def state(self) -> PlaceState:
         """All of it that has to be kept."""
-        return PlaceState(dict(self.order_at_epoch), dict(self.masks.bit_generator.state), self.batches, self.total)
+        masks = dict(self.masks.bit_generator.state)
+        return PlaceState(dict(self.order_at_epoch), masks, self.batches, self.total, plain(self.opening))
 
     @state.setter
     def state(self, state: PlaceState) -> None:
         self.order_at_epoch = self.order.bit_generator.state = state.order_at_epoch
         self.masks.bit_generator.state = state.masks
-        self.batches, self.total = state.batches, state.total
+        self.batches, self.total, self.opening = state.batches, state.total, dict(state.opening)
 
 
 @dataclass(eq=False)
@@ -128,7 +132,7 @@ class TrainState:
     loss : float
         Of the current batch before its update, penalty and dropout included, from `on_gradients_computed` on.
     row : dict
-        What this iteration, or in `on_epoch_end` this epoch, will log; add to it.
+        What this iteration, or in `on_epoch_begin` and `on_epoch_end` this epoch, will log; add to it.
     outcome : str
         ``"running"``, then ``"completed"``, ``"stopped"`` (on request), ``"halted"`` (`TrainingHalted`),
         ``"diverged"`` (`TrainingDiverged`), ``"interrupted"`` (`KeyboardInterrupt`) or ``"failed"`` (any other
@@ -205,11 +209,12 @@ class Callback:
     Raises
     ------
     TypeError
-        When a class is defined with a method ``on_…`` that is no hook: it would never be called.
+        When a class is defined with a method ``on_…`` that is no hook, and would never be called, or that does not take
+        the state alone.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse misspelt hooks."""
+        """Refuse misspelt hooks, and hooks of another library."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
             if name.startswith("on_") and callable(value) and name not in HOOKS:
@@ -219,12 +224,21 @@ class Callback:
                     f"{cls.__name__} defines an unknown hook. Expected one of {', '.join(HOOKS)}. "
                     f"Received {name}.{hint}"
                 )
+            if name in HOOKS and inspect.isfunction(value):
+                try:
+                    inspect.signature(value).bind(None, None)
+                except TypeError as error:
+                    raise TypeError(
+                        f"{cls.__name__}.{name} takes something else. Expected {name}(self, state): state.epoch, "
+                        "state.iteration and state.batch say where the run is, state.row is what other libraries call "
+                        f"logs. Received {name}{inspect.signature(value)}."
+                    ) from error
 
     def on_train_begin(self, state: TrainState) -> None:
         """Before the first epoch; the parameters are the initial ones."""
 
     def on_epoch_begin(self, state: TrainState) -> None:
-        """Before the first batch of an epoch."""
+        """Before the first batch of an epoch; what is added to `state.row` is logged with the epoch, at its end."""
 
     def on_batch_begin(self, state: TrainState) -> None:
         """Before the forward pass; `state.batch` is chosen, loss and gradients are still the last ones."""

@@ -1,5 +1,6 @@
 """History: flat rows of what a training run logged, one JSON line each, flushed as written."""
 
+import difflib
 import logging
 import os
 from collections import deque
@@ -95,8 +96,23 @@ class History:
         return [plain(row) for row in islice(reversed(self._last), n)][::-1]
 
     def column(self, name: str) -> list[Any]:
-        """Return the values of the key `name`, over the rows that have it."""
-        return [row[name] for row in self if name in row]
+        """Return the values of the key `name`, over the rows that have it.
+
+        Raises
+        ------
+        KeyError
+            If none has, and some have a key that is spelled nearly so.
+        """
+        values, names = [], set[str]()
+        for row in self:
+            names.update(row)
+            if name in row:
+                values.append(row[name])
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
+        if near and not values:
+            expected = f"Expected {', '.join(sorted(names))}. Did you mean {near[0]!r}?"
+            raise KeyError(f"The history has no such column. {expected} Received {name!r}.")
+        return values
 
     def to_dataframe(self) -> Any:
         """Return all rows as a `pandas.DataFrame`; a key that a row lacks is NaN there.
@@ -122,6 +138,12 @@ class History:
         """Close the file, if there is one; the rows stay readable."""
         if self._file is not None:
             self._file.close()
+
+    def reopen(self) -> None:
+        """Take rows again, behind those of a run that has ended."""
+        if self._file is not None and self._file.closed and self.path is not None:
+            self._file = FileIO(self.path, "r+")
+            self._file.seek(self._n_bytes)
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint needs: the rows, or how much of the file they are, which is on disk by then."""
