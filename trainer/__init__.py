@@ -16,6 +16,7 @@ from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy
 from trainer.network.network import Network
 from trainer.network.parameters import Parameters
+from trainer.network.softmax import SoftmaxNetwork
 from trainer.optimizers import (
     SGD,
     Adam,
@@ -58,6 +59,7 @@ __all__ = [
     "ReLU",
     "ResumeError",
     "Snapshot",
+    "SoftmaxNetwork",
     "StepSchedule",
     "Tanh",
     "TensorBoardLogger",

@@ -286,7 +286,7 @@ class Trainer:
         write_archive(path, KIND, VERSION, arrays, facts)
 
     def load(self, path: Path | str) -> Self:
-        """Load what a trainer of the same network has saved at `path`, to predict with it or to go on from it.
+        """Return itself, with what a trainer of the same network has saved at `path`, to predict or to go on from.
 
         Raises
         ------

@@ -12,11 +12,19 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainer.callbacks.base import Callback, TrainingHalted, TrainState
-from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, RowWeightedNetwork, checked_classes
+from trainer.compiled.network import CompiledAdam, CompiledNetwork
+from trainer.estimator.labelled_rows import (
+    ClassWeight,
+    LabelledRows,
+    RowWeightedNetwork,
+    RowWeightedSoftmax,
+    checked_classes,
+)
 from trainer.estimator.sklearn_callbacks import CallbackSupport, fit_task, with_callbacks
 from trainer.network.losses import sigmoid
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
+from trainer.network.softmax import SoftmaxNetwork, softmax
 from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
 from trainer.rows import PREDICTION_ROWS
 from trainer.trainer import Trainer
@@ -26,7 +34,7 @@ OPTIMIZERS: dict[Any, Callable[[float], Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 
 class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier of two classes over `Trainer`.
+    """A scikit-learn classifier over `Trainer`, of two classes or, by softmax, of more.
 
     Parameters
     ----------
@@ -35,13 +43,17 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
     activation, dropout, l2
         As in `Network`.
     class_weight : dict of label to float, "balanced" or None, default=None
-        Only the ratio counts: a row of the second class weighs ``weight[1] / weight[0]`` times one of the first.
+        Only the ratio counts: a row of the second class weighs ``weight[1] / weight[0]`` times one of the first, and so
+        on.
     optimizer : {"adam", "sgd"} or Optimizer, default="adam"
         By name with `learning_rate`; or made by yourself, such as ``SGD(0.01, momentum=0.9)``.
     learning_rate : float > 0, default=0.005
-        Of an optimizer that is given by name.
+        Of an optimizer that is given by name; or a schedule.
     batch_size, epochs, dtype
         As in `Trainer`; 256, 100, "float64" by default.
+    compiled : bool, default=False
+        Let `CompiledNetwork` and `CompiledAdam` do the work (extra ``fast``; ReLU only). With sample weights, and for
+        more than two classes, the layers do that of the network.
     validation_fraction : float in [0, 1), default=0.0
         Share of the rows, stratified, that is not trained on but gives the ``"validation_loss"`` of every epoch.
     callbacks : sequence of Callback, default=()
@@ -52,8 +64,8 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-        The labels; the second is the one whose probability the network gives.
+    classes_ : ndarray of shape (n_classes,)
+        The labels; of two, the second is the one whose probability the network gives.
     network_, parameters_, history_ : Network, Parameters, History
         Of the last fit or `partial_fit`.
     callbacks_ : list of Callback
@@ -86,6 +98,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         epochs: int = 100,
         validation_fraction: float = 0.0,
         dtype: Literal["float64", "float32"] = "float64",
+        compiled: bool = False,
         callbacks: Sequence[Callback] = (),
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -100,6 +113,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.validation_fraction = validation_fraction
         self.dtype = dtype
+        self.compiled = compiled
         self.callbacks = callbacks
         self.random_state = random_state
 
@@ -111,7 +125,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-            Labels of two classes, of any kind.
+            Labels of two classes or more, of any kind.
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, at least 0.
 
@@ -145,7 +159,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         ----------
         X, y, sample_weight
             As in `fit`; rows of one class only will do.
-        classes : array-like of shape (2,), optional
+        classes : array-like of shape (n_classes,), optional
             All labels that will ever occur; needed in the first call.
 
         Returns
@@ -188,35 +202,32 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Return the log-odds of the second class, shape (n_samples,), for `X` of shape (n_samples, n_features)."""
+        """Return the log-odds of the second class, shape (n_samples,), for `X` of shape (n_samples, n_features).
+
+        Of more classes than two the logits of all, shape (n_samples, n_classes).
+        """
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=FLOATS, reset=False).astype(self.parameters_.vector.dtype, copy=False)
         blocks = [rows[block] for block in gen_batches(len(rows), PREDICTION_ROWS)]
         return np.concatenate([self.network_.logits(self.parameters_, block) for block in blocks])
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Return the probabilities of both classes, shape (n_samples, 2), for `X` as in `decision_function`."""
+        """Return the probabilities of all classes, shape (n_samples, n_classes), for `X` as in `decision_function`."""
         logits = self.decision_function(X).astype(np.float64, copy=False)
-        return np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
+        return softmax(logits) if logits.ndim == 2 else np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the likelier label, shape (n_samples,), for `X` as in `decision_function`."""
-        positive = self.decision_function(X) > 0
-        labels: Array = self.classes_[positive.astype(np.intp)]
+        """Return the likeliest label, shape (n_samples,), for `X` as in `decision_function`."""
+        logits = self.decision_function(X)
+        labels: Array = self.classes_[logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.intp)]
         return labels
 
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether a fit has ended well."""
         return hasattr(self, "parameters_")
 
-    def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that there are two classes."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def _begin(self, classes: Array) -> None:
-        if len(classes) != 2:
+        if len(classes) < 2:
             raise ValueError(f"There is one class only. Expected labels of two classes. Received {classes.tolist()}.")
         self.classes_ = classes
         self.callbacks_ = copy.deepcopy(list(self.callbacks))
@@ -232,11 +243,19 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
         both_classes: bool = True,
     ) -> None:
         hidden = (self.hidden_layer_sizes,) if isinstance(self.hidden_layer_sizes, int) else self.hidden_layer_sizes
-        sizes = (self.n_features_in_, *hidden, 1)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("activation", "dropout", "l2")}
-        settings["positive_weight"] = data.positive_weight(self.class_weight, self.classes_)
+        weights = data.class_weights(self.class_weight, self.classes_)
+        plain: type[Network]
+        weighted: type[Network]
+        if len(weights) > 2:
+            plain, weighted, n_outputs = SoftmaxNetwork, RowWeightedSoftmax, len(weights)
+            settings["class_weights"] = weights
+        else:
+            plain, weighted, n_outputs = CompiledNetwork if self.compiled else Network, RowWeightedNetwork, 1
+            settings["positive_weight"] = weights[1]
+        sizes = (self.n_features_in_, *hidden, n_outputs)
         trainer = Trainer(
-            Network(sizes, **settings) if data.weights is None else RowWeightedNetwork(sizes, **settings),
+            plain(sizes, **settings) if data.weights is None else weighted(sizes, **settings),
             optimizer=self._optimizer(),
             batch_size=self.batch_size,
             epochs=epochs,
@@ -244,7 +263,7 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             seed=int(self._random.randint(2**31 - 1)),
             callbacks=callbacks,
         )
-        self.network_ = Network(sizes, **settings)
+        self.network_ = plain(sizes, **settings)
         trainer.fit(data.table, data.targets, validation, both_classes=both_classes)
         self.parameters_ = trainer.parameters
         self.history_ = trainer.history
@@ -256,7 +275,8 @@ class NetworkClassifier(CallbackSupport, ClassifierMixin, BaseEstimator):
             return self.optimizer
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer. Expected 'adam', 'sgd' or an Optimizer. Received {self.optimizer!r}.")
-        return OPTIMIZERS[self.optimizer](self.learning_rate)
+        kind = CompiledAdam if self.compiled and self.optimizer == "adam" else OPTIMIZERS[self.optimizer]
+        return kind(self.learning_rate)
 
 
 class Resumption(Callback):

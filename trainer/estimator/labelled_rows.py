@@ -20,25 +20,23 @@ from trainer.network.layers import Backward, Layer
 from trainer.network.losses import WeightedBinaryCrossEntropy
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Arrays, Rng
+from trainer.network.softmax import SoftmaxNetwork
 
 ClassWeight = dict[Any, float] | Literal["balanced"] | None
 
 
 def checked_classes(labels: ArrayLike) -> Array:
-    """Return the labels that occur, sorted: one or two; more, or none that are labels, are a ValueError."""
+    """Return the labels that occur, sorted; what is none, or several a row, is a ValueError."""
     kind = type_of_target(labels, input_name="y", raise_unknown=True)
-    if kind != "binary":
+    if kind not in ("binary", "multiclass"):
         check_classification_targets(labels)
-        raise ValueError(
-            f"Only binary classification is supported. The type of the target is {kind}. "
-            f"Expected labels of two classes. Received {len(np.unique(np.asarray(labels)))} different ones."
-        )
+        raise ValueError(f"There are several labels a row. Expected one. Received targets of the type {kind}.")
     return np.unique(np.asarray(labels))
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The rows of a fit: features (and weights, of mean 1, as the last column), and 0 or 1 for either class."""
+    """The rows of a fit: features (and weights, of mean 1, as the last column), and the number of each one's class."""
 
     table: Array
     targets: Array
@@ -76,36 +74,49 @@ class LabelledRows:
         apart = self.table[held_out], self.targets[held_out]
         return LabelledRows(self.table[kept], self.targets[kept], weights), apart
 
-    def positive_weight(self, class_weight: ClassWeight, classes: Array) -> float:
-        """Return how much more a row of the second class counts than one of the first."""
+    def class_weights(self, class_weight: ClassWeight, classes: Array) -> list[float]:
+        """Return how much more a row of each class counts than one of the first."""
         if isinstance(class_weight, str) and class_weight == "balanced":
-            negatives, positives = np.bincount(self.targets, self.weights, minlength=2)
+            counts = np.bincount(self.targets, self.weights, minlength=len(classes))
+            weights = counts[0] / np.where(counts > 0, counts, np.nan)
         else:
-            negatives, positives = compute_class_weight(class_weight, classes=classes, y=classes)[::-1]
-        if not (positives > 0 and negatives > 0):
+            weights = compute_class_weight(class_weight, classes=classes, y=classes)
+            weights = weights / weights[0] if (weights > 0).all() else np.full(len(classes), np.nan)
+        if not (weights > 0).all():
             raise ValueError(
-                f"Invalid class_weight. Expected positive weights of both classes. Received {class_weight!r}."
+                f"Invalid class_weight. Expected positive weights of all classes. Received {class_weight!r}."
             )
-        return float(negatives / positives)
+        return [float(weight) for weight in weights]
 
 
-class RowWeightedNetwork(Network):
-    """A network of the same layers over a table whose last column is how much each row counts.
+class _RowWeighted:
+    """Makes of a network one of the same layers over a table whose last column is how much each row counts.
 
     ``loss = mean(w · per_row) + penalty``, with the mean over the rows of a batch. Weights of mean 1 over the training
     rows keep the balance between data and penalty; then an integer weight is the same as so many copies of the row:
     exactly where a batch holds all rows, and in expectation where it does not.
     """
 
+    layers: list[Layer]
+    criterion: WeightedBinaryCrossEntropy
+
     def __init__(self, layer_sizes: Sequence[int], **options: Any) -> None:
-        super().__init__(layer_sizes, **options)
-        self.layer_sizes = (self.layer_sizes[0] + 1, *self.layer_sizes[1:])
+        super().__init__(layer_sizes, **options)  # type: ignore[call-arg]
+        self.layer_sizes = (layer_sizes[0] + 1, *layer_sizes[1:])
         self.layers.insert(0, WithoutWeights())
-        self.criterion = RowWeightedCriterion(self.positive_weight)
+        self.criterion = RowWeightedCriterion(self.criterion)
 
     def criterion_targets(self, inputs: Array, targets: Array) -> Array:
         """Return targets and weights, shape (n_rows, 2)."""
         return np.stack([targets, inputs[:, -1]], axis=1)
+
+
+class RowWeightedNetwork(_RowWeighted, Network):
+    """For two classes."""
+
+
+class RowWeightedSoftmax(_RowWeighted, SoftmaxNetwork):
+    """For more."""
 
 
 class WithoutWeights(Layer):
@@ -117,16 +128,20 @@ class WithoutWeights(Layer):
 
 
 class RowWeightedCriterion(WeightedBinaryCrossEntropy):
-    """Binary cross-entropy of targets of shape (n_rows, 2), the second a factor of each row's loss and gradient."""
+    """Cross-entropy of targets of shape (n_rows, 2), the second a factor of each row's loss and gradient."""
+
+    def __init__(self, of: WeightedBinaryCrossEntropy) -> None:
+        super().__init__(of.positive_weight)
+        self.of = of
 
     def per_row(self, logits: Array, targets: Array) -> Array:
         """Return the weighted loss of every row."""
-        losses = super().per_row(logits, targets[:, 0])
+        losses = self.of.per_row(logits, targets[:, 0])
         losses *= targets[:, 1]
         return losses
 
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
-        """Return the mean of `per_row` and its gradient with respect to real logits, shape (n_rows,)."""
-        _, gradient = super().value_and_gradient(logits, targets[:, 0])
-        gradient *= targets[:, 1]
+        """Return the mean of `per_row` and its gradient with respect to real logits, in their shape."""
+        _, gradient = self.of.value_and_gradient(logits, targets[:, 0])
+        gradient *= targets[:, 1] if gradient.ndim == 1 else targets[:, 1:]
         return float(self.per_row(logits, targets).mean()), gradient

@@ -1,4 +1,4 @@
-"""What a `Network` demands of its rows: inputs as wide as its first layer, and targets of two classes."""
+"""What a `Network` demands of its rows: inputs as wide as its first layer, and targets of its classes."""
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -51,6 +51,34 @@ def checked_targets(targets: ArrayLike, inputs: Array, dtype: DTypeLike, *, both
             f"Received {len(labels)} rows of class {int(n_positive > 0)}."
         )
     return labels
+
+
+def checked_classes(targets: ArrayLike, inputs: Array, n_classes: int, *, many: bool) -> Array:
+    """Return as many targets as `inputs`, class numbers from 0, as they are kept in a file, or as integers.
+
+    ValueError if they are anything else, or of one class only where `many` are asked for.
+    """
+    labels = numeric("targets", targets)
+    if labels.ndim != 1:
+        raise ValueError(f"The targets have the wrong shape. Expected (n_rows,). Received {labels.shape}.")
+    demand_targets(inputs, labels)
+    seen: set[float] = set()
+    for start in range(0, len(labels), BLOCK):
+        block = labels[start : start + BLOCK]
+        wrong = ~np.isin(block, np.arange(n_classes))
+        if wrong.any():
+            raise ValueError(
+                f"The targets are no class numbers. Expected integers from 0 to {n_classes - 1}. "
+                f"Received {block[wrong][0]} in row {start + int(np.argmax(wrong))}."
+            )
+        seen.update(np.unique(block).tolist())
+        release(labels)
+    if many and len(seen) < 2:
+        raise ValueError(
+            "The targets hold one class only. Expected rows of several classes. "
+            f"Received {len(labels)} rows of class {int(seen.pop())}."
+        )
+    return labels if isinstance(targets, np.memmap) else labels.astype(np.intp, copy=False)
 
 
 def _floats(what: str, values: ArrayLike, dtype: DTypeLike) -> Array:

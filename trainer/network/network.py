@@ -57,6 +57,8 @@ class Network:
         If an argument is out of its range.
     """
 
+    n_outputs: int | None = 1  # None: as many as there are classes
+
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -66,7 +68,7 @@ class Network:
         l2: float = 0.0,
         positive_weight: float = 1.0,
     ) -> None:
-        self.layer_sizes = _checked_sizes(layer_sizes)
+        self.layer_sizes = _checked_sizes(layer_sizes, self.n_outputs)
         if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"Unknown activation. Expected one of {', '.join(ACTIVATIONS)}. Received {activation!r}.")
         self.activation = activation
@@ -129,6 +131,10 @@ class Network:
         outputs = inputs
         for layer in self.layers:
             outputs, _ = layer.forward(parameters, outputs, rng)
+        return self.as_logits(outputs)
+
+    def as_logits(self, outputs: Array) -> Array:
+        """Return what the criterion takes of the `outputs` of the last layer: the one column that there is."""
         return outputs[..., 0]
 
     def predict_proba(self, parameters: Arrays, inputs: Array) -> Array:
@@ -197,8 +203,8 @@ class Network:
             outputs, backward = layer.forward(parameters, outputs, rng)
             backwards.append(backward)
         against = self.criterion_targets(inputs, targets)
-        loss, gradient = self.criterion.value_and_gradient(outputs[:, 0], against)
-        output_gradient: Array | None = gradient[:, None]
+        loss, gradient = self.criterion.value_and_gradient(self.as_logits(outputs), against)
+        output_gradient: Array | None = gradient.reshape(outputs.shape)
         for backward in reversed(backwards):
             if output_gradient is None:  # nothing further up has parameters
                 break
@@ -266,14 +272,16 @@ class Network:
         return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
 
 
-def _checked_sizes(layer_sizes: Sequence[int]) -> tuple[int, ...]:
+def _checked_sizes(layer_sizes: Sequence[int], n_outputs: int | None) -> tuple[int, ...]:
     if not np.iterable(layer_sizes):
         raise TypeError(f"The layer sizes are no sequence. Expected e.g. (30, 16, 1). Received {layer_sizes!r}.")
     for size in layer_sizes:
         if not is_integer(size):
             raise TypeError(f"A layer size is not an integer. Expected e.g. (30, 16, 1). Received {size!r}.")
     sizes = tuple(int(size) for size in layer_sizes)
-    if len(sizes) < 2 or sizes[-1] != 1 or min(sizes) < 1:
-        expected = "the width of the inputs, of each hidden layer, and 1, all at least 1"
+    fits = len(sizes) > 1 and min(sizes) > 0 and (sizes[-1] == n_outputs if n_outputs else sizes[-1] > 1)
+    if not fits:
+        last = n_outputs or "the number of classes, at least 2"
+        expected = f"the width of the inputs, of each hidden layer, and {last}, all at least 1"
         raise ValueError(f"Invalid layer_sizes. Expected {expected}. Received {sizes}.")
     return sizes

@@ -23,6 +23,22 @@ KEPT = 31 * 2**20  # bytes; glibc learns from freed blocks of up to 32 megabytes
 BLOCK = 262_144  # entries of a temporary of the layers after: two megabytes
 
 
+def plain_losses(
+    network: Any, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
+) -> Array:
+    """Return the loss with each entry of one tensor moved alone, by a forward pass an entry."""
+    value = parameters[name]
+    steps = np.broadcast_to(step, value.shape).astype(np.result_type(value, step))
+    moved = value.astype(steps.dtype)
+    point, losses = {**parameters, name: moved}, np.empty_like(steps)
+    for index in np.ndindex(moved.shape):
+        unmoved = moved[index]
+        moved[index] = unmoved + steps[index]
+        losses[index] = network.loss(point, inputs, targets, copy.deepcopy(rng))
+        moved[index] = unmoved
+    return losses
+
+
 class Sweep:
     """One tensor to move, and the unmoved pass around it, arrays with the rows last.
 
@@ -77,7 +93,7 @@ class Sweep:
         value = self.parameters[self.name]
         steps = np.broadcast_to(step, value.shape).astype(np.result_type(value, step))
         if not self.is_structured:
-            return self._plain_losses(steps)
+            return plain_losses(self.network, self.parameters, self.inputs, self.targets, self.name, steps, self.rng)
         # malloc hands large blocks back to the system, and every page of the next one costs a fault: a third of the
         # time here. From a freed block of this size, never touched and so free, glibc learns to keep them.
         np.empty(KEPT, np.uint8)
@@ -85,17 +101,6 @@ class Sweep:
         losses += self.network.penalty.value(self.parameters, self.network.weights)
         if self.name in self.network.weights:
             losses += self.network.penalty.change(value, steps)
-        return losses
-
-    def _plain_losses(self, steps: Array) -> Array:
-        moved = self.parameters[self.name].astype(steps.dtype)
-        point = {**self.parameters, self.name: moved}
-        losses = np.empty_like(steps)
-        for index in np.ndindex(moved.shape):
-            unmoved = moved[index]
-            moved[index] = unmoved + steps[index]
-            losses[index] = self.network.loss(point, self.inputs, self.targets, copy.deepcopy(self.rng))
-            moved[index] = unmoved
         return losses
 
     def _structured_losses(self, steps: Array) -> Array:

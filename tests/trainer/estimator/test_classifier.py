@@ -1,5 +1,6 @@
 """The estimator: scikit-learn's own checks, and everything that estimators are put into."""
 
+import importlib.util
 import pickle
 
 import numpy as np
@@ -53,6 +54,7 @@ class WrongLastBias(Callback):
         NetworkClassifier(optimizer="sgd", learning_rate=0.5),
         NetworkClassifier(callbacks=(GradientCheck(every=50),)),
         NetworkClassifier((), learning_rate=0.05),
+        *([NetworkClassifier(compiled=True)] if importlib.util.find_spec("numba") else []),
     ],
     expected_failed_checks=lambda estimator: BROKEN if BEFORE_1_9 else {},
 )
@@ -90,6 +92,51 @@ def test_the_check_works_in_everything_that_estimators_are_put_into():
         (check,) = estimator.callbacks_
         assert check.report.verdict is Verdict.PASS
         assert check.proof.n_checks == estimator.n_iterations_ // 3
+
+
+def test_three_classes_are_learnt_and_their_gradients_checked():
+    y = np.array(["a", "b", "c"])[(X[:, 0] > 0.3).astype(int) + (X[:, 1] > 0)]
+    check = GradientCheck(every=100, rows=20, terms=True)
+    estimator = an_estimator(epochs=60, hidden_layer_sizes=(9,), learning_rate=0.02, callbacks=[check]).fit(X, y)
+    assert estimator.score(X, y) > 0.9
+    assert estimator.decision_function(X).shape == (120, 3)
+    np.testing.assert_allclose(estimator.predict_proba(X).sum(axis=1), 1)
+    np.testing.assert_array_equal(estimator.classes_[estimator.predict_proba(X).argmax(axis=1)], estimator.predict(X))
+    proof = estimator.callbacks_[0].proof
+    assert proof.passed == proof.n_checks > 0
+    assert proof.terms == ["class 0", "class 1", "class 2", "l2"]
+
+
+def test_of_three_classes_an_integer_weight_is_as_many_copies_and_a_class_weight_one_of_all_its_rows():
+    y, weights = np.arange(120) % 3, np.random.default_rng(1).integers(1, 4, 120)
+    settings = {"batch_size": 10_000, "epochs": 20, "l2": 0.0}
+    copies = np.repeat(np.arange(120), weights)
+    weighted = an_estimator(**settings).fit(X, y, weights)
+    np.testing.assert_allclose(
+        weighted.predict_proba(X), an_estimator(**settings).fit(X[copies], y[copies]).predict_proba(X), rtol=1e-6
+    )
+    by_class = an_estimator(**settings, class_weight={0: 2.0, 1: 1.0, 2: 3.0})
+    assert by_class.fit(X, y).network_.class_weights == (1.0, 0.5, 1.5)
+    balanced = an_estimator(**settings, class_weight="balanced").fit(X[:110], np.repeat([0, 1, 2], [20, 40, 50]))
+    assert balanced.network_.class_weights == (1.0, 0.5, 0.4)
+
+
+def test_three_classes_may_come_one_after_the_other():
+    estimator = an_estimator(learning_rate=0.05)
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+    for _ in range(40):
+        for label in (0, 1, 2):
+            estimator.partial_fit(X[y == label], y[y == label], classes=[0, 1, 2])
+    assert estimator.score(X, y) > 0.8
+
+
+def test_compiled_it_gives_the_same_to_rounding_with_weights_too():
+    pytest.importorskip("numba", reason="the extra fast")
+    weights = RNG.uniform(0.5, 2.0, len(X))
+    for given in ((X, Y), (X, Y, weights)):
+        plain, compiled = (an_estimator(compiled=way, dropout=0.2).fit(*given) for way in (False, True))
+        assert type(compiled.network_).__name__ == "CompiledNetwork"
+        np.testing.assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), rtol=1e-9)
 
 
 def test_every_fit_has_callbacks_of_its_own():
@@ -254,9 +301,9 @@ def test_a_table_of_pandas_keeps_its_names():
     ("settings", "y", "fit", "message"),
     [
         ({"optimizer": "lbfgs"}, Y, {}, "Unknown optimizer. Expected 'adam', 'sgd' or an Optimizer. Received 'lbfgs'"),
-        ({"class_weight": {"fraud": 0.0, "legitimate": 1.0}}, Y, {}, "Expected positive weights of both classes"),
+        ({"class_weight": {"fraud": 0.0, "legitimate": 1.0}}, Y, {}, "Expected positive weights of all classes"),
         ({"dtype": "float16"}, Y, {}, "Invalid dtype"),
-        ({}, np.arange(120) % 3, {}, "Only binary classification is supported. .*multiclass"),
+        ({}, X[:, 0], {}, "Unknown label type: continuous"),
         ({}, np.full(120, "fraud"), {}, r"one class only. Expected labels of two classes. Received \['fraud'\]"),
         ({}, Y, {"sample_weight": -np.ones(120)}, "Negative sample weight"),
         ({}, Y, {"sample_weight": (Y == "fraud").astype(float)}, "one class only"),
