@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: fraud test lint oldest clean
+.PHONY: fraud test lint oldest docs clean
 
 fraud: $(VENV)/core
 	$(BIN)/python -m experiments.fraud --check-every 100
@@ -19,6 +19,15 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# README, docs and a reference of the public names as one site, build/site/index.html; a broken link or name ends it.
+docs: $(VENV)/docs
+	$(BIN)/python scripts/pages.py
+	$(BIN)/python -m mkdocs build
+
+$(VENV)/docs: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
 
 $(VENV)/core: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "backproof needs Python 3.11 or newer, found " + sys.version.split()[0] + ": try make PYTHON=python3.12")'

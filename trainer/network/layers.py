@@ -34,6 +34,16 @@ class Layer(ABC):
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     elementwise: bool = False
 
+    def initial_parameters(self, rng: np.random.Generator) -> Mapping[str, Array | float]:
+        """Return the first values of its parameters, by name; what is not there begins at zero, as `Linear`'s biases.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            That of the network's initial parameters.
+        """
+        return {}
+
     @abstractmethod
     def forward(self, parameters: Arrays, inputs: Array, rng: Rng) -> tuple[Array, Backward]:
         """Return the outputs, and the function that propagates a gradient back through this very pass.

@@ -1,5 +1,6 @@
 """Network: layers in order; loss and gradients are pure functions of the parameters."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from trainer.argument import is_integer
+from trainer.argument import described, is_integer
 from trainer.network.demands import checked_inputs, checked_targets
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
@@ -42,7 +43,7 @@ class Network:
     ----------
     layers, criterion, penalty : list of Layer, WeightedBinaryCrossEntropy, L2Penalty
         To plant a mistake, or an improvement: ``copy.copy(network)`` has a list of layers of its own, and every method
-        goes through these three, so replacing one of them takes effect.
+        goes through these three, so replacing one of them takes effect. Layers with parameters: `with_layers`.
     shapes : dict of str to tuple of int
         ``W1, b1, W2, b2, …``, in forward order.
     weights : tuple of str
@@ -58,6 +59,7 @@ class Network:
     """
 
     n_outputs: int | None = 1  # None: as many as there are classes
+    _has_own_layers = False
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Network:
                 self.layers.append(ACTIVATIONS[activation]())
                 if dropout:
                     self.layers.append(masks)
-        self.shapes = {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
+        self.shapes = self._shapes_of_layers()
         self.weights = tuple(f"W{number}" for number in range(1, n_linear + 1))
         self.n_parameters = sum(math.prod(shape) for shape in self.shapes.values())
 
@@ -98,11 +100,65 @@ class Network:
         return twin
 
     def __repr__(self) -> str:
-        """Show the arguments."""
+        """Show the arguments, and layers and loss of one's own."""
         return (
             f"{type(self).__name__}({self.layer_sizes}, activation={self.activation!r}, "
-            f"dropout={self.dropout}, l2={self.l2}, positive_weight={self.positive_weight})"
+            f"dropout={self.dropout}, l2={self.l2}, positive_weight={self.positive_weight}{self._own_parts()})"
         )
+
+    def _own_parts(self) -> str:
+        own = f", layers=[{', '.join(map(described, self.layers))}]" if self._has_own_layers else ""
+        is_own = not type(self.criterion).__module__.startswith("trainer.")
+        return own + (f", criterion={described(self.criterion)}" if is_own else "")
+
+    def with_layers(self, layers: Sequence[Layer]) -> Self:
+        """Return a network of these layers, whose parameters it knows; all else is as here.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+            In forward order, up to the logits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is no `Layer`, or two have a parameter of the same name.
+        """
+        twin = copy.copy(self)
+        twin.layers, twin._has_own_layers = list(layers), True
+        for layer in twin.layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Not a layer. Expected instances of trainer.Layer. Received {layer!r}.")
+        names = [name for layer in twin.layers for name in layer.shapes]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"Two layers have the same parameter. Expected different names. Received {twice[0]} twice."
+            )
+        twin.shapes = twin._shapes_of_layers()
+        twin.n_parameters = sum(math.prod(shape) for shape in twin.shapes.values())
+        twin.weights = tuple(name for name in self.weights if name in twin.shapes)
+        return twin
+
+    def _shapes_of_layers(self) -> dict[str, tuple[int, ...]]:
+        return {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
+
+    def _demand_whole(self) -> None:
+        """Refuse parts of one's own that lack something, in the words of what needs it."""
+        known = self.shapes
+        for layer in self.layers:
+            unknown = [name for name, shape in layer.shapes.items() if known.get(name) != tuple(shape)]
+            if unknown:
+                raise ValueError(
+                    f"The network does not know the parameters of {type(layer).__name__}. Expected it to be made by "
+                    f"network.with_layers([…]). Received {', '.join(unknown)} in layers, and {known} in shapes."
+                )
+        missing = [name for name in ("value", "value_and_gradient") if not hasattr(self.criterion, name)]
+        if missing:
+            raise TypeError(
+                f"The criterion lacks {' and '.join(missing)}. Expected value(logits, targets), the mean loss, and "
+                f"value_and_gradient(logits, targets), with its slope. Received {type(self.criterion).__name__}."
+            )
 
     def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
@@ -113,17 +169,26 @@ class Network:
             Draws the weights; both precisions start from the same float64 draws.
         dtype : dtype, default=float64
 
+        Raises
+        ------
+        TypeError, ValueError
+            If a layer or a loss of one's own lacks what the network needs of it.
+
         Notes
         -----
         The variance is ``2 / n_in`` for ReLU, which halves a signal's second moment (He et al., Delving Deep into
         Rectifiers, ICCV 2015, eq. 10), and ``2 / (n_in + n_out)`` for tanh (Glorot and Bengio, Understanding the
         difficulty of training deep feedforward neural networks, AISTATS 2010, eq. 12).
         """
+        self._demand_whole()
         parameters = Parameters(self.shapes, dtype=dtype)
         for name in self.weights:
             n_units, n_inputs = self.shapes[name]
             fan = n_inputs if self.activation == "relu" else n_inputs + n_units
             parameters[name][...] = rng.standard_normal((n_units, n_inputs)) * math.sqrt(2 / fan)
+        for layer in self.layers:
+            for name, values in layer.initial_parameters(rng).items():
+                parameters[name][...] = values
         return parameters
 
     def logits(self, parameters: Arrays, inputs: Array, rng: Rng = None) -> Array:
@@ -153,7 +218,7 @@ class Network:
         activations = []
         outputs = inputs
         for layer in self.layers:
-            if layer.shapes:  # what a Linear is given is the output of the hidden layer before it
+            if isinstance(layer, Linear):  # what it is given is the output of the hidden layer before it
                 activations.append(outputs)
             outputs, _ = layer.forward(parameters, outputs, None)
         return activations[1:]

@@ -54,7 +54,7 @@ class SoftmaxNetwork(Network):
         """Show the arguments."""
         return (
             f"{type(self).__name__}({self.layer_sizes}, activation={self.activation!r}, dropout={self.dropout}, "
-            f"l2={self.l2}, class_weights={self.class_weights})"
+            f"l2={self.l2}, class_weights={self.class_weights}{self._own_parts()})"
         )
 
     def as_logits(self, outputs: Array) -> Array:

@@ -55,6 +55,9 @@ class Sweep:
         self.network, self.parameters, self.inputs, self.targets = network, parameters, inputs, targets
         self.name, self.rng = name, rng
         self.criterion_targets = network.criterion_targets(inputs, targets)
+        self.is_structured = hasattr(network.criterion, "per_row")
+        if not self.is_structured:  # a loss of one's own, of which only the mean is known
+            return
 
         layers = network.layers
         owner = next((index for index, layer in enumerate(layers) if name in layer.shapes), len(layers))
