@@ -295,7 +295,7 @@ class Objective:
         found = run(calls, self.n_jobs)
         if there is not self and found:
             self._count.n += sum(losses.size - 1 for losses in found)
-            self.last = float(found[-1][-1].real)
+            self.last, self._count.is_elsewhere = float(found[-1][-1].real), True  # as if it had been here
         losses = np.concatenate([np.empty(0), *(piece[:-1] for piece in found)])
         return np.split(losses, np.cumsum([step.size for _, step in wanted])[:-1])
 

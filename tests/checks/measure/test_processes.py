@@ -49,6 +49,15 @@ def test_the_report_is_the_same_for_any_number_of_processes(backend, fast, deriv
         same(report(of, fast=fast, derivative=derivative, n_jobs=2), alone)
 
 
+def test_the_loss_is_that_at_the_point_where_sweeps_are_all_that_was_evaluated():
+    of = probe()
+    of.parameters["b1"][...] = 0.0
+    alone = report(of, fast=False)
+    with parallel_config(backend="threading"):
+        same(report(of, fast=False, n_jobs=2), alone)
+    assert alone.loss == of.loss(of.parameters)
+
+
 def test_a_loss_that_takes_no_complex_numbers_is_reported_the_same():
     theta = np.random.default_rng(0).standard_normal(700)
 
