@@ -52,7 +52,7 @@ class _Run:
     storage: Storage
     applied: AppliedCheck
     watch: Watch
-    masks: Mapping[str, Any] | None = None  # the state of their generator before the first batch, until one is drawn
+    masks: Mapping[str, Any] | None = None  # the state of their generator before the first batch; {} after it
     case: Case | None = None  # of the first question, in the iterations in which it is asked
 
 
@@ -214,8 +214,10 @@ class GradientCheck(Callback):
     def on_gradients_computed(self, state: TrainState) -> None:
         """Check, log, and halt if the gradient is wrong."""
         is_due, run = state.iteration % self.every == 0, self._running()
-        if run.masks and run.masks != state.place.masks.bit_generator.state:
-            self.proof.dropout, run.masks = self.dropout, {}  # masks were drawn, so there is dropout
+        if run.masks:  # the first batch
+            if run.masks != state.place.masks.bit_generator.state:  # masks were drawn, so there is dropout
+                self.proof.dropout = self.dropout
+            run.masks = {}
         if is_due:
             self._ask_first(state, run)
         if self._complex_confirmed:
