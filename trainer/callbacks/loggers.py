@@ -84,15 +84,19 @@ class CSVLogger(RowLogger):
         Out of `fit`, if a run is resumed and the file is shorter than it was at the checkpoint.
     """
 
-    def __init__(self, path: Path | str, columns: Sequence[str] = (*COLUMNS, *CHECK_COLUMNS, *END_COLUMNS)) -> None:
+    def __init__(self, path: Path | str, columns: Sequence[str] | None = None) -> None:
         super().__init__()
         self.path = path
-        self.columns = columns
+        self.columns = columns or ()
+        self._is_asked = columns is not None
         self._raw: FileIO | None = None
         self._file: TextIO | None = None
 
     def open(self, state: TrainState) -> None:
         """Open the file and write the names of the columns."""
+        if not self._is_asked:
+            measured = (f"validation_{name}" for name in state.metrics)
+            self.columns = (*COLUMNS, *measured, *CHECK_COLUMNS, *END_COLUMNS)
         goes_on = state.resumed and Path(self.path).exists()
         self._raw = FileIO(self.path, "r+" if goes_on else "w")
         self._file = TextIOWrapper(self._raw, encoding="utf-8", newline="", write_through=True)

@@ -40,6 +40,7 @@ class ProgressBar(Callback):
         """Log the epoch, where there is no bar."""
         if self._bar is None:
             numbers = {"epoch_loss": "loss", "validation_loss": "validation loss"}
+            numbers |= {f"validation_{name}": f"validation {name.replace('_', ' ')}" for name in state.metrics}
             parts = [f"{label} {state.row[key]:.4f}" for key, label in numbers.items() if key in state.row]
             if self._difference is not None:
                 parts.append(f"difference {self._difference:.2e}")

@@ -45,6 +45,15 @@ def test_every_row_is_written_once_in_order_and_with_what_others_add(tmp_path):
     assert rows[-1]["outcome"] == "completed"
 
 
+def test_metrics_have_columns_of_their_own_unless_columns_were_asked_for(tmp_path):
+    whole, some = CSVLogger(tmp_path / "whole.csv"), CSVLogger(tmp_path / "some.csv", ["epoch"])
+    trainer = Trainer(Network((3, 1)), epochs=2, callbacks=[whole, some])
+    metrics = {"rows": lambda targets, probabilities: len(targets) / 8}
+    trainer.fit(INPUTS, TARGETS, (INPUTS, TARGETS), metrics=metrics)
+    assert [row["validation_rows"] for row in read(tmp_path / "whole.csv")] == ["", "5.0", "", "5.0", ""]
+    assert list(read(tmp_path / "some.csv")[0]) == ["epoch"]
+
+
 def test_every_row_is_on_disk_when_the_next_iteration_begins(tmp_path):
     path = tmp_path / "run.csv"
 

@@ -64,6 +64,14 @@ def test_a_log_file_gets_one_line_an_epoch_and_no_bar(monkeypatch, caplog):
     )
 
 
+def test_the_line_has_the_metrics_too(monkeypatch, caplog):
+    monkeypatch.setattr("sys.stderr", Stream(terminal=False))
+    trainer = Trainer(Network((5, 1)), epochs=1, callbacks=[ProgressBar()])
+    with caplog.at_level(logging.INFO, logger="trainer"):
+        trainer.fit(INPUTS, TARGETS, (INPUTS, TARGETS), metrics={"average_precision": lambda y, p: 0.25})
+    assert caplog.messages[0].endswith(", validation average precision 0.2500")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_an_exception_finds_the_bar_closed(monkeypatch, terminal):
     stream = Stream(terminal=terminal)
