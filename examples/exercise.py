@@ -28,7 +28,7 @@ class Exercise:
 
     def loss_and_gradients(self, parameters, inputs, targets, rng=None):
         cost, cache = forward_propagation_n(inputs.T, targets, parameters)
-        return cost, {name[1:]: of for name, of in self.backward(inputs.T, targets, cache).items()}
+        return cost, self.backward(inputs.T, targets, cache)
 
 
 class AsHandedOut(Exercise):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from trainer.argument import is_number
 from trainer.batches import Batch, Batches
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
-from trainer.model import demanded, takes_out
+from trainer.model import demanded, taken, takes_out
 from trainer.rows import in_blocks
 from trainer.storage.json_rows import Row
 
@@ -100,10 +100,9 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
                 hook(state)
             if state.stop_reason is not None:
                 return
-            loss, returned = network.loss_and_gradients(parameters, *state.batch, place.masks, *lent)
-            state.loss = float(loss)
+            state.loss, returned = taken(network.loss_and_gradients(parameters, *state.batch, place.masks, *lent))
             if returned is not gradients:  # to write into them was an offer
-                gradients.assign(returned)
+                gradients.assign(returned, "gradients")
             for look in state.after_backprop:
                 look(state)
             state.row["loss"] = state.loss

@@ -29,9 +29,10 @@ OPTIONAL = (
 class Model(Protocol):
     """What `Trainer` trains and `GradientCheck` checks: any object with these three methods; nothing is inherited.
 
-    Parameters and gradients are mappings of name to array, such as plain dicts; the trainer keeps the parameters in one
-    vector, and hands the model views of it. Rows and targets are arrays of any shape whose first axis counts rows. Real
-    numbers come in the precision of the run, integers and booleans as they are.
+    Parameters and gradients are mappings of name to array, such as plain dicts; gradients may be called ``dW1``, too.
+    The trainer keeps the parameters in one vector, and hands the model views of it. Rows and targets are arrays of any
+    shape whose first axis counts rows. Real numbers come in the precision of the run, integers and booleans as they
+    are.
 
     Notes
     -----
@@ -114,7 +115,18 @@ def takes_out(model: Any) -> bool:
         takes = inspect.signature(model.loss_and_gradients).parameters
     except (TypeError, ValueError):  # compiled, and tells nothing
         return False
-    return list(takes)[4:5] == ["out"] or any(each.kind is each.VAR_POSITIONAL for each in takes.values())
+    fifth = [each for each in takes.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)][4:5]
+    return [each.name for each in fifth] == ["out"] or any(each.kind is each.VAR_POSITIONAL for each in takes.values())
+
+
+def taken(answer: Any) -> tuple[float, Any]:
+    """Return what `loss_and_gradients` gave, the loss as a float, or raise TypeError."""
+    try:
+        loss, gradients = answer
+        return float(loss), gradients
+    except (TypeError, ValueError) as error:
+        expected = "a pair: the loss, a real number, and the gradients, arrays by name"
+        raise TypeError(f"loss_and_gradients gave something else. Expected {expected}. Received {answer!r}.") from error
 
 
 def initial_parameters(model: Any, rng: np.random.Generator, dtype: DTypeLike) -> Parameters:

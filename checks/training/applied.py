@@ -284,10 +284,7 @@ class AppliedCheck:
         if type(claimed) is type(parameters) and self._lent is not None:
             vector: Array = claimed.vector
             return vector
-        gradient: Array = np.empty(point.size, dtype)
-        for name, place in self.layout.slices.items():
-            gradient[place] = np.ravel(claimed[name])
-        return gradient
+        return self.layout.flatten(claimed, "gradients").astype(dtype, copy=False)
 
     def _rows(self, step: Step, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         kept, rows = self._exact_rows

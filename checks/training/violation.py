@@ -131,7 +131,7 @@ class Violation:
         now, masks = begin.copy(), None if self.masks is None else _generator(self.masks)
         returned = network.loss_and_gradients(layout.unflatten(now), inputs, targets, masks)[1]
         if not (is_recorded and self.report["applied"]["cause"] == Cause.NOT_REPEATABLE):  # else the two are compared
-            gradient = np.concatenate([np.ravel(returned[name]) for name in layout.slices]).astype(dtype)
+            gradient = layout.flatten(returned, "gradients").astype(dtype)
         return Step(network, begin, now, inputs, targets, self.masks, gradient, gradient)
 
 

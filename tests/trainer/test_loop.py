@@ -244,7 +244,7 @@ def test_what_a_model_returns_is_what_is_applied(how, dtype):
 def test_gradients_that_do_not_fit_end_the_run_in_words():
     network = Returning((5, 3, 1))
     network.how = lambda gradients: {"W1": gradients["W1"]}
-    with pytest.raises(ValueError, match=r"values do not fit\. Expected .*'b2'.* Received {'W1'"):
+    with pytest.raises(ValueError, match=r"gradients do not fit\. Expected .*'b2'.* Received {'W1'"):
         Trainer(network).fit(INPUTS, TARGETS)
 
 

@@ -203,6 +203,23 @@ def test_initial_parameters_that_are_none_are_refused(given, error):
         fitted(model)
 
 
+@pytest.mark.parametrize("answer", [None, (None, None), 0.5, {"W": 1}, (np.ones(3), {}), (1j, {})])
+def test_what_is_no_loss_with_gradients_is_refused(answer):
+    model = Tensor()
+    model.loss_and_gradients = lambda parameters, inputs, targets, rng: answer
+    with pytest.raises(TypeError, match=r"Expected a pair: the loss, a real number, and the gradients.* Received"):
+        fitted(model)
+
+
+def test_gradients_may_have_their_classic_names_and_others_beside_them():
+    class Classic(Tensor):
+        def loss_and_gradients(self, *given, out=None):
+            loss, gradients = super().loss_and_gradients(*given[:4])
+            return loss, {f"d{name}": value for name, value in gradients.items()} | {"dA": np.ones(3)}
+
+    assert fitted(Classic()).parameters.vector.tobytes() == fitted().parameters.vector.tobytes()
+
+
 @pytest.mark.parametrize("change", [lambda g: g.pop("b"), lambda g: g.update(db=0.0), lambda g: g.update(W=np.ones(5))])
 def test_gradients_that_do_not_fit_are_refused_with_both_shapes(change):
     class Wrong(Tensor):

@@ -65,13 +65,16 @@ class Parameters(Arrays):
             raise ValueError(f"The values do not fit. Expected one of {self._view_shapes()}. Received {received}.")
         np.copyto(self._views[name], values)
 
-    def assign(self, values: Mapping[str, ArrayLike]) -> None:
+    def assign(self, values: Mapping[str, ArrayLike], what: str = "values") -> None:
         """Write values of all names, or nothing.
 
         Parameters
         ----------
         values : mapping of str to array-like
-            Of every name, in its shape.
+            Of every name, in its shape. Gradients may have the classic names, ``"dW1"`` for ``"W1"``, and then others
+            besides.
+        what : str, default="values"
+            What they are, for an error.
 
         Raises
         ------
@@ -79,10 +82,12 @@ class Parameters(Arrays):
             If it is no mapping; if names or shapes are others.
         """
         if not isinstance(values, Mapping):
-            raise TypeError(f"The values are no mapping. Expected arrays by name. Received {type(values).__name__}.")
+            raise TypeError(f"The {what} are no mapping. Expected arrays by name. Received {type(values).__name__}.")
+        if self._views.keys() != values.keys() and all(f"d{name}" in values for name in self._views):
+            values = {name: values[f"d{name}"] for name in self._views}
         received = {name: np.shape(value) for name, value in values.items()}
         if received != self._view_shapes():
-            raise ValueError(f"The values do not fit. Expected {self._view_shapes()}. Received {received}.")
+            raise ValueError(f"The {what} do not fit. Expected {self._view_shapes()}. Received {received}.")
         for name, view in self._views.items():
             np.copyto(view, values[name])
 
