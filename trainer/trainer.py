@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Never, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,10 +106,12 @@ class Trainer:
         self._state: TrainState | None = None
         self._fitted: tuple[Parameters, tuple[int, ...]] | None = None  # and the shape of a row
 
-    def __getattr__(self, name: str) -> NoReturn:
-        """Say what to write instead of a method of another library."""
-        hint = f" Expected {OF_METHODS[name]}." if name in OF_METHODS else ""
-        raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}", name=name, obj=self)
+    if not TYPE_CHECKING:  # to which a name that there is not would be one
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what to write instead of a method of another library."""
+            hint = f" Expected {OF_METHODS[name]}." if name in OF_METHODS else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}", name=name, obj=self)
 
     @property
     def state(self) -> TrainState:
