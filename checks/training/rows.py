@@ -43,15 +43,15 @@ class Sampler:
         self.n_classes = 0 if is_binary else len(labels) if 1 < len(labels) <= rows else 1
         rows = min(rows, len(targets))
         if is_binary:
-            groups = (np.asarray(targets) != 1).astype(np.intp)  # the positive ones first
+            groups = np.asarray(targets) != 1  # the positive ones first
             counts = [self.n_positive, len(targets) - self.n_positive]
         elif self.n_classes > 1:
             sizes = [int(np.count_nonzero(targets == label)) for label in labels]
             order = np.argsort(sizes, kind="stable")  # the largest class, which fills up what is left, last
-            groups = np.argsort(order)[np.searchsorted(labels, targets)]
+            groups = np.argsort(order).astype(np.uint8)[np.searchsorted(labels, targets)]
             counts = [sizes[place] for place in order]
         else:
-            groups, counts = np.zeros(len(targets), np.intp), [len(targets)]
+            groups, counts = np.zeros(len(targets), bool), [len(targets)]
         self._rows: Array = np.argsort(groups, kind="stable")
         starts = np.cumsum([0, *counts[:-1]])
         ends = [start + _cut(*pair) for start, *pair in zip(starts, counts, _shares(counts, rows), strict=True)]
