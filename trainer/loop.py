@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trainer.batches import Batches
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
+from trainer.storage.durable import FolderLost
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class Hooks:
             state.outcome = _outcome(failures[0])
             state.row |= {"outcome": state.outcome, "reason": f"on_train_end: {failures[0]!r}"}
         try:
-            state.history.append(state.row)
+            if not isinstance(error, FolderLost):
+                state.history.append(state.row)
         finally:
             state.history.close()
         if failures and (error is None or isinstance(error, Exception)):

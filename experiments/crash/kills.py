@@ -23,7 +23,7 @@ from experiments.crash.remains import differences, outcome, state, torn
 from experiments.crash.small_run import in_memory, on_disk
 from experiments.figures import Figure
 from experiments.fraud.main import main
-from trainer.callbacks.checkpoint import PATTERN, checkpoints
+from trainer.callbacks.checkpoint import NAME, checkpoints
 from trainer.storage.durable import UNFINISHED
 
 RUNS, QUICK_RUNS = 288, 12
@@ -117,7 +117,7 @@ class KilledRun:
         if outcome(self.out) == "completed":
             return "after the end"
         unfinished = list(self.out.glob(f"*{UNFINISHED}"))
-        if any(path.match(PATTERN + UNFINISHED) for path in unfinished):
+        if any(NAME.fullmatch(path.name.removesuffix(UNFINISHED)) for path in unfinished):
             return "inside a save"
         settings, metrics = self.out / "settings.json", self.out / "metrics.json"
         if not settings.exists():

@@ -62,7 +62,7 @@ def parts(arguments: Namespace) -> dict[str, Callable[[], Figure | None]]:
     from experiments.crash import damage, faults, kills, soak
 
     def inputs() -> Figure:
-        from experiments.crash import bad_inputs
+        from experiments.crash.inputs import bad_inputs
 
         return bad_inputs.measure(quick=arguments.quick, number=arguments.seed)
 

@@ -15,7 +15,7 @@ from checks.measure.layout import Array
 from checks.training.violation import Violation, both_gradients, described
 from checks.training.violation_file import read_violation
 from experiments.command import DONE, NOT_SO, Parser, UsageError, run_command
-from experiments.replay.networks import in_words, named, rebuilt
+from experiments.replay.networks import ANYTHING, in_words, named, rebuilt
 from experiments.screen import of_payments, printable, show, wrapped
 from trainer.storage.codec import to_plain
 
@@ -179,7 +179,7 @@ def _guarded() -> Iterator[None]:
             yield
     except UsageError:
         raise
-    except Exception as error:
+    except ANYTHING as error:
         raise UsageError(
             "the network cannot be checked on this case. Expected its loss and gradients there. "
             f"Received {in_words(error)}"

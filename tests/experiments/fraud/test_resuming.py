@@ -231,18 +231,15 @@ def test_where_every_checkpoint_is_damaged_the_run_is_refused_and_left(tmp_path:
     assert (tmp_path / "history.jsonl").read_bytes() == history
 
 
-def test_a_folder_deleted_in_mid_run_costs_its_files_and_not_the_result(tmp_path: Path) -> None:
+def test_a_folder_deleted_in_mid_run_ends_the_run_in_one_line(tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = started(out)
     while out.exists():  # the run may write a checkpoint in between
         shutil.rmtree(out, ignore_errors=True)
-    time.sleep(0.2)
-    process.terminate()
     code, shown = ended(process)
-    assert "Traceback" not in shown
-    assert "no checkpoint could be written" in shown
     assert code == 2
-    assert "cannot write" in shown.splitlines()[-1]
+    assert re.fullmatch(r".*error: --out was moved, deleted or taken over\. Expected .* Received .*\n", shown)
+    assert not out.exists()
 
 
 def test_a_terminal_that_is_gone_does_not_end_the_training(tmp_path: Path) -> None:
@@ -273,14 +270,14 @@ def test_a_disk_that_fills_up_ends_the_run_as_failed_and_resumable(
 
     def filling(self: FileIO, line: bytes) -> int:
         nonlocal room
-        room -= len(line)
+        room -= len(line) * line.startswith(b'{"event"')  # a row of the history
         if room < 0:
             raise OSError(28, "No space left on device")
         return write(self, line)
 
     options = [*SMALL, "--epochs=40", "--checkpoint-every=7"]
     with monkeypatch.context() as patches:
-        patches.setattr("trainer.storage.history.FileIO", type("Filling", (FileIO,), {"write": filling}))
+        patches.setattr("trainer.storage.durable.FileIO", type("Filling", (FileIO,), {"write": filling}))
         assert main([*options, "--out", str(tmp_path / "cut")]) == 2
     shown = capsys.readouterr().err
     assert re.fullmatch(r".*cannot write\. .*then --resume goes on\. .*No space left on device.*\n", shown)
@@ -317,7 +314,7 @@ def test_a_clock_that_jumps_back_changes_labels_only(tmp_path: Path, monkeypatch
 
 
 def test_what_a_kill_has_cut_short_is_cleared_away_when_the_run_goes_on(tmp_path: Path) -> None:
-    assert main([*SMALL, "--epochs=1", "--out", str(tmp_path)]) == 0
+    assert main([*SMALL, "--epochs=1", "--checkpoint-every=7", "--out", str(tmp_path)]) == 0
     for name in ("report.json", "check.npz", "checkpoint-00000007.npz"):
         (tmp_path / f"{name}.unfinished").write_bytes(b"torn")
     assert main(["--resume", "--no-report", "--quiet", "--out", str(tmp_path)]) == 0

@@ -19,8 +19,18 @@ from checks.check import GradientCheckError
 from checks.flat import check_flat
 from checks.training.violation_file import read_violation
 from datasets import make_fraud, prepare, read_table
-from experiments.crash.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
-from experiments.crash.entrance import CLEAR, WITH_ROWS, Entrance
+from experiments.crash.inputs.bad_values import (
+    anything,
+    arrays,
+    calls,
+    commands,
+    json_values,
+    lines,
+    mutated,
+    numbers,
+    words,
+)
+from experiments.crash.inputs.entrance import CLEAR, WITH_ROWS, Entrance
 from experiments.crash.small_run import SmallRun
 from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
