@@ -170,7 +170,7 @@ class _Calls:
         if not flags & os.O_RDWR:
             return os.open(path, flags, dir_fd=dir_fd)
         handle = self._disk.step(f"open {path}", lambda: os.open(path, flags, mode, dir_fd=dir_fd))
-        self._disk.note(handle, fresh=bool(flags & os.O_EXCL))
+        self._disk.note(handle, fresh=bool(flags & (os.O_EXCL | os.O_TRUNC)))
         return handle
 
     def close(self, handle: int) -> None:

@@ -75,8 +75,9 @@ class Folder:
     def release(self) -> None:
         """Hold it no longer."""
         if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+            handle, self._handle = self._handle, None
+            with suppress(OSError):  # nothing is lost by that
+                os.close(handle)
 
     @contextmanager
     def descriptor(self, *, to_write: bool = False) -> Iterator[int]:
@@ -90,7 +91,8 @@ class Folder:
         try:
             yield handle
         finally:
-            os.close(handle)
+            with suppress(OSError):  # what was written was synced
+                os.close(handle)
 
     def names(self) -> list[str]:
         """List what is there, in order; nothing where there is no folder."""

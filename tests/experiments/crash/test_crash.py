@@ -1,6 +1,7 @@
 """The crash campaign meets its figures, and each figure falls once the protection that it measures is taken away."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -115,7 +116,8 @@ def replaced_by(monkeypatch: Patch, *, beside: bool = True, fsync: bool = True, 
     def replace(folder: durable.Folder, name: str, write: Any) -> None:
         place = name + durable.UNFINISHED if beside else name
         with folder.descriptor() as handle:
-            with folder.open(place, "w") as file:
+            opened = durable.os.open(place, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666, dir_fd=handle)
+            with durable.FileIO(opened, "r+") as file:
                 write(file)
                 if fsync:
                     durable.os.fsync(file.fileno())
