@@ -63,11 +63,15 @@ class KilledRun:
     def finish(self, *more: str) -> float:
         """Let it run to its end, and give the seconds it took."""
         started = time.perf_counter()
-        pid = self._fork(*more)
-        code = _waited(pid, lambda: time.perf_counter() - started > PATIENCE)
+        code = self.waited(self.begun(*more))
         if code != 0:
             raise RuntimeError(f"{' '.join(self.argv)}: exit code {code}. It said: {self.said()}")
         return time.perf_counter() - started
+
+    def waited(self, pid: int) -> int | None:
+        """Wait for it, and give its exit code."""
+        started = time.perf_counter()
+        return _waited(pid, lambda: time.perf_counter() - started > PATIENCE)
 
     def forget(self) -> None:
         """Take the folder away, as if nothing had been run yet."""
@@ -78,7 +82,7 @@ class KilledRun:
         begun = (self.out / "run.json").exists()
         wait = duration * rng.uniform(0, {"start": EARLY, "end": LATE}.get(moment, 1.0))
         started = time.perf_counter()
-        pid = self._fork(*(["--resume"] if begun else []))
+        pid = self.begun(*(["--resume"] if begun else []))
         due = math.inf if moment in WAITS_FOR else started + wait
 
         def is_due() -> bool:
@@ -108,7 +112,7 @@ class KilledRun:
         is_at_work = outcome(self.out) == "running" and not _has_ended(pid)
         rival = KilledRun(self.argv, self.out, self.screen.with_suffix(".rival"))
         started = time.perf_counter()
-        _waited(rival._fork("--resume"), lambda: time.perf_counter() > started + PATIENCE)
+        _waited(rival.begun("--resume"), lambda: time.perf_counter() > started + PATIENCE)
         self.let_in |= is_at_work and "--out is in use" not in rival.said()
         os.kill(pid, signal.SIGCONT)
 
@@ -130,7 +134,8 @@ class KilledRun:
         """Give the end of what the command has written to the screen."""
         return self.screen.read_text(encoding="utf-8", errors="replace")[-2_000:] if self.screen.exists() else ""
 
-    def _fork(self, *more: str) -> int:
+    def begun(self, *more: str) -> int:
+        """Begin it, and give its process."""
         pid = os.fork()
         if pid:
             return pid
