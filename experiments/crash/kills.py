@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -144,6 +145,7 @@ class KilledRun:
             screen = os.open(self.screen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(screen, 1)
             os.dup2(screen, 2)
+            sys.stdout = sys.stderr = os.fdopen(screen, "w", encoding="utf-8")
             code = main([*self.argv, *more])
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}".encode())

@@ -1,4 +1,4 @@
-"""Strangers: other people's files, and links, in the folder of a run: whatever is typed, nothing of anybody's is lost."""
+"""Strangers: other people's files, and links, in the folder of a run: nothing of anybody's is lost."""
 
 import io
 import os
@@ -23,7 +23,7 @@ OPTIONS = shlex.split(
     "--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2 --epochs 3"
 )
 RUN = [*OPTIONS, "--checkpoint-every", "2", "--quiet", "--no-report"]
-WAYS = ([], ["--resume"], ["--overwrite"])
+WAYS = ((), ("--resume",), ("--overwrite",))
 KINDS = ("file", "link", "hard link", "pipe", "folder")
 FOREIGN = ("notes.txt", "checkpoint-best.npz", "checkpoint-3.npz", "thesis.unfinished", "violation-x.npz.unfinished")
 OURS = (*RunFolder.files, "checkpoint-00000003.npz", "violation-000005.npz", "checkpoint-00000006.npz.unfinished")
@@ -51,7 +51,7 @@ def cases() -> Iterator[Case]:
         for kind in KINDS:
             for after_a_run in (False, True):
                 if kind != "file" or not after_a_run or name in (*FOREIGN, RunFolder.lock):
-                    yield from (Case(name, kind, after_a_run, tuple(way)) for way in WAYS)
+                    yield from (Case(name, kind, after_a_run, way) for way in WAYS)
 
 
 def attempt(case: Case, folder: Path, run: Path) -> list[str]:

@@ -134,8 +134,9 @@ class Snapshot:
         for name, value in _identity(state).items():
             expected = self.facts.run.get(name)
             if expected != value:
+                why = ", or were computed with another number of threads or another version" if "rows" in name else ""
                 raise ResumeError(
-                    f"The checkpoint is of another run: {name} differs. Expected {expected}. Received {value}."
+                    f"The checkpoint is of another run: {name} differs{why}. Expected {expected}. Received {value}."
                 )
         moments = state.optimizer_state.moments
         for name, array in ({"parameters": state.parameters.vector} | moments).items():

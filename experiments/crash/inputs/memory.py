@@ -9,9 +9,11 @@ import resource
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,22 +57,28 @@ def _facts(text: bytes) -> bytes:
     return _archive({"facts.json": b'{"kind": "checkpoint", "version": 1, "x": %s}' % text})
 
 
-def _npy(length: int) -> bytes:
+def overlapping(length: int, members: int = 200) -> bytes:
+    """Give an archive of members each of which holds all that come after it, as in a zip bomb without compression."""
+    names = [b"facts.json", *(b"%05d.npy" % number for number in range(members))]
+    rest, directory, starts = bytes(length), [], []
+    for name in reversed(names):
+        data = b'{"kind": "checkpoint", "version": 1}' if name == names[0] else _npy_header(len(rest)) + rest
+        common = struct.pack("<5H3L2H", 20, 0, 0, 0, 33, zlib.crc32(data), len(data), len(data), len(name), 0)
+        rest = b"PK\3\4" + common + name + (data if name != names[0] else data + rest)
+        directory.append(b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<3HL", 0, 0, 0, 0))
+        starts.append(len(rest))
+    entries = b"".join(
+        entry + struct.pack("<L", len(rest) - start) + name
+        for entry, start, name in zip(directory[::-1], starts[::-1], names, strict=True)
+    )
+    counts = (0, 0, len(names), len(names), len(entries), len(rest), 64)
+    return _signed(rest + entries + struct.pack("<4s4H2LH", b"PK\5\6", *counts) + b"0" * 64)
+
+
+def _npy_header(length: int) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, np.zeros(length // 8))
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (length,)})
     return stream.getvalue()
-
-
-def overlapping(length: int, names: int = 200) -> bytes:
-    """Give an archive of many members that all are the same bytes."""
-    raw = _archive({"facts.json": b'{"kind": "checkpoint", "version": 1}', "W.npy": _npy(length)})
-    start, end = struct.unpack("<L", raw[-64 - 6 : -64 - 2])[0], len(raw) - 64 - 22
-    entries, second = raw[start:end], raw[start:end].rindex(b"PK\1\2")
-    entry = entries[second:]
-    more = b"".join(entry.replace(b"W.npy", b"%05d.npy" % number, 1) for number in range(names))
-    more = more.replace(struct.pack("<H", 5) + struct.pack("<H", 0), struct.pack("<H", 9) + struct.pack("<H", 0))
-    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, names + 2, names + 2, len(entries + more), start, 64)
-    return _signed(raw[:start] + entries + more + tail + b"0" * 64)
 
 
 def many_members(length: int) -> bytes:
@@ -82,7 +90,7 @@ def many_members(length: int) -> bytes:
 def compressed(length: int) -> bytes:
     """Give arrays that unpack to a thousand times their length."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{"gradient/W1": np.zeros(25 * 2**20)})
+    np.savez_compressed(stream, W1=np.zeros(2**23))
     return stream.getvalue()
 
 
@@ -110,29 +118,26 @@ def forms() -> list[Form]:
         "numbers": repeated(b"1.5"),
         "names": names,
     }
-    found = [
-        Form(f"facts of {name}", lambda length, make=make: _facts(make(length)), checkpoint)
-        for name, make in texts.items()
-    ]
-    found += [
-        Form(f"settings of {name}", lambda length, make=make: b'{"x": %s}' % make(length), json_object)
-        for name, make in texts.items()
-    ]
+    found = []
+    for name, make in texts.items():
+        found.append(Form(f"facts of {name}", partial(_wrapped, make, _facts), checkpoint))
+        found.append(Form(f"settings of {name}", partial(_wrapped, make, b'{"x": %s}'.__mod__), json_object))
+    row = repeated(b"[]", b'{"a": [', b"]}\n")
     return [
         *found,
         Form("overlapping members", overlapping, checkpoint),
         Form("many members", many_members, checkpoint),
         Form("unpacked arrays", compressed, checkpoint),
         Form("unpacked entries", compressed, read_arrays),
-        Form("one long row", repeated(b"[]", b'{"a": [', b"]}\n"), History.read),
-        Form(
-            "long rows",
-            lambda length: repeated(b"[]", b'{"a": [', b"]}\n")(900_000) * (length // 900_000),
-            History.read,
-        ),
+        Form("one long row", row, History.read),
+        Form("long rows", lambda length: row(900_000) * (length // 900_000), History.read),
         Form("short rows", lambda length: b'{"a": 1}\n' * (length // 9), History.read),
         Form("rows that were exercised", lambda length: base64.b64encode(bytes(length * 3 // 4)), _row_set),
     ]
+
+
+def _wrapped(make: Callable[[int], bytes], wrap: Callable[[bytes], bytes], length: int) -> bytes:
+    return wrap(make(length))
 
 
 def _row_set(path: Path) -> object:
