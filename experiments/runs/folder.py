@@ -83,7 +83,7 @@ class RunFolder:
         except OSError as error:
             self._release()
             raise self._refusal(error) from error
-        except UsageError:
+        except BaseException:
             self._release()
             raise
         return self

@@ -90,7 +90,7 @@ def many_members(length: int) -> bytes:
 def compressed(length: int) -> bytes:
     """Give arrays that unpack to a thousand times their length."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, W1=np.zeros(2**23))
+    np.savez_compressed(stream, W1=np.zeros(2**22))
     return stream.getvalue()
 
 
