@@ -56,6 +56,7 @@ exit codes:
        with --against: what failed passes
   1    the check here said something else; with --against: it fails still, or is undecided
   2    bad input or usage, said in one line
+  70   nobody has foreseen this: no verdict; one line says where the details are
   130  interrupted
 """
 

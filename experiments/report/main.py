@@ -36,6 +36,7 @@ examples:
 exit codes:
   0    done
   2    bad input or usage, or matplotlib and jinja2 are missing (the extra `report`); said in one line
+  70   nobody has foreseen this; one line says where the details are
   130  interrupted
 """
 

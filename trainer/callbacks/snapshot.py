@@ -59,7 +59,7 @@ class Snapshot:
     def of(cls, state: TrainState, settings: Mapping[str, Any] | None = None) -> Self:
         """Take one; to be called in `on_batch_end`, when the row of the iteration is in the history.
 
-        The arrays are those of the run, not copies.
+        The arrays are those of the run, not copies. The `settings` are what else is to be kept.
         """
         facts = Facts(
             iteration=state.iteration,
