@@ -42,7 +42,7 @@ WRONG: tuple[Any, ...] = (
 )
 LEAST = 10_000
 QUICK_EVERY = 41
-EVERY_REPLAY, EVERY_RESUME = 7, 13  # of the cases that go through a whole command
+EVERY_REPLAY, EVERY_RESUME = 41, 13  # of the cases that go through a whole command
 #: What the annotations leave open: states that callbacks read themselves.
 STATES = {"GradientCheck": CheckState}
 
@@ -78,9 +78,11 @@ def _parts(kind: Any, data: Any) -> Iterator[tuple[str | int, Any, Any]]:
         for part in fields(kind):
             if part.metadata.get("kept", True):
                 yield part.name, hints[part.name], data.get(part.name)
+    elif kind is None:  # within what may be anything, one level is enough
+        return
     elif isinstance(data, Mapping):
-        kind = arguments[1] if len(arguments) > 1 else Any
-        yield from list((key, kind, value) for key, value in data.items())[: None if kind is Any else 1]
+        inner = arguments[1] if len(arguments) > 1 and arguments[1] is not Any else None
+        yield from list((key, inner, value) for key, value in data.items())[: None if inner is None else 1]
     elif isinstance(data, list | tuple):
         if len(data) == 2 and isinstance(data[0], str) and data[0] in STATES:  # a callback's name, and its state
             yield from ((0, str, data[0]), (1, STATES[data[0]], data[1]))
