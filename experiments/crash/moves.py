@@ -115,7 +115,7 @@ def judge(counts: Counter[str], failures: list[str]) -> Figure:
     total = counts.total()
     return Figure(
         f"folders moved, swapped for a link, deleted, or left without their lock under a run, while another begins or "
-        f"goes on there ({total} of {len(counts)} kinds): the first ends in one line, the second is untouched",
+        f"goes on there ({total}, of {len(counts)} kinds): the first ends in one line, the second is untouched",
         f"{total - len(failures)} of {total}",
         "all",
         not failures and total > 0,

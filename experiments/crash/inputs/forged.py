@@ -57,6 +57,7 @@ class Kept:
     kind: Any
     data: Any
     read: Callable[[Any], object]
+    every: int = 1  # of the cases, how many are tried: those that go through a whole run
 
 
 def places(kind: Any, data: Any) -> Iterator[Path_]:
@@ -134,9 +135,6 @@ def kept_files(folder: Path) -> list[Kept]:
             small.trainer(folder).fit(small.inputs, small.targets, resume=Snapshot.read(folder / "forged.npz"))
 
     def resume_job(facts: Any) -> None:
-        turns["job"] += 1
-        if turns["job"] % EVERY_RESUME or not isinstance(facts, dict):
-            return
         for path in ended.iterdir():
             path.unlink()
         for name, content in before.items():
@@ -181,7 +179,7 @@ def kept_files(folder: Path) -> list[Kept]:
     return [
         Kept("checkpoint", Facts, facts, resume),
         Kept("history in it", FileState, facts["history"], lambda state: resume(facts | {"history": state})),
-        Kept("checkpoint, --resume", Facts, of_job.facts, resume_job),
+        Kept("checkpoint, --resume", Facts, of_job.facts, resume_job, EVERY_RESUME),
         Kept("violation", Violation, case.facts, show),
         Kept("report in it", GradientReport, report, lambda told: show(case.facts | {"report": told})),
         Kept("report.json", GradientReport, data["report.json"], page("report.json")),
@@ -200,7 +198,8 @@ def measure(*, quick: bool) -> Figure:
         for own in kept_files(folder):
             entrance = Entrance(own.name, None, own.read)
             every = list(dict.fromkeys(places(own.kind, own.data)))
-            chosen = [(path, value) for path in every if path for value in WRONG][:: QUICK_EVERY if quick else 1]
+            step = own.every * (QUICK_EVERY if quick else 1)
+            chosen = [(path, value) for path in every if path for value in WRONG][::step]
             by_kind[own.name] = len(chosen)
             for path, value in tqdm(chosen, unit="case", desc=own.name, leave=False):
                 result, where = attempt(entrance, forged(own.data, path, value))

@@ -183,8 +183,8 @@ def measure(*, quick: bool) -> Figure:
             if took > most:
                 failures.append(f"{form.name} of {length:,} bytes took {took / 2**20:.0f} MB")
     return Figure(
-        f"files made to take a hundred times their length ({len(shares)} of {len(forms())} forms): the most that one "
-        f"took, as a share of {LEAST >> 20} MB and {TIMES} times its length",
+        f"files made to take a hundred times their length ({len(shares)} files of {len(forms())} forms): the most that "
+        f"one took, as a share of {LEAST >> 20} MB and {TIMES} times its length",
         f"{max(shares.values()):.0%}",
         "at most 100%",
         not failures,
