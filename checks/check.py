@@ -46,7 +46,7 @@ class GradientCheckError(AssertionError):
 
 def check_gradients(
     loss: Loss,
-    gradients: Structure | Callable[[Any], Structure],
+    gradients: Structure | Callable[[Any], Structure] | Literal[True],
     parameters: Structure,
     *,
     coverage: str = "full",
@@ -65,12 +65,15 @@ def check_gradients(
     Parameters
     ----------
     loss : callable
-        ``loss(parameters) -> float``, deterministic. It gets fresh float64 arrays.
-    gradients : structure or callable
+        ``loss(parameters) -> float``, deterministic. It gets fresh float64 arrays, complex128 for complex ones.
+    gradients : structure, callable or True
         The gradient under test, of the same structure as ``parameters`` (a dict may use ``dW1`` for ``W1``), or
-        a function of the parameters that gives it.
-    parameters : float, array, dict of arrays, or sequence of arrays
-        Where to check; never modified. Integers are read as floats.
+        a function of the parameters that gives it. True, where ``loss(parameters) -> (loss, gradients)``.
+    parameters : float, array, or dict, list, tuple or dataclass of them, however nested
+        Where to check; never modified. Integers are read as floats, None is left alone, and so are the fields of a
+        dataclass that are neither floats nor arrays. The report names leaves by their path, such as ``layers[0].W``.
+        A complex array ``W`` is checked as ``W.real`` and ``W.imag``: its gradient is dJ/dRe + i·dJ/dIm, as in torch;
+        jax and autograd give its conjugate.
     coverage : {"full", "directions"}, default="full"
         Every coordinate, ``2n`` evaluations; or one fresh random direction through all of them, one or two.
     derivative : {"central", "complex"}, optional
@@ -122,6 +125,9 @@ def check_gradients(
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
+    if gradients is True:
+        both = loss
+        loss, gradients = (lambda p: pair_of(both(p))[0]), (lambda p: pair_of(both(p))[1])
     more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
     objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
     try:
@@ -179,6 +185,14 @@ def compare(
         notes=(*objective.notes, *refused),
         complex_confirmed=objective.complex_confirmed and refusal is None,
     )
+
+
+def pair_of(value: Any) -> Any:
+    """Take a loss with its gradient; refuse anything else."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        expected = "Expected the loss and its gradient, where True stands for the gradient"
+        raise TypeError(f"the loss gives no pair. {expected}. Received {value!r:.80}.")
+    return value
 
 
 def _exercised(tensors: Mapping[str, Any]) -> list[str]:
