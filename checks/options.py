@@ -2,8 +2,9 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -56,3 +57,21 @@ def refuse_unless_integer(name: str, value: Any, least: int) -> None:
     """Refuse what is no integer, or too small a one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
+
+
+class Asked(TypedDict, total=False):
+    """What every door takes beside its problem, as `check_gradients` says."""
+
+    coverage: str
+    derivative: str | None
+    threshold: float
+    step: float | None
+    rng: np.random.Generator | None
+    n_jobs: int
+
+
+def refuse_unless_known(options: Mapping[str, Any]) -> None:
+    """Refuse what is no option of every door."""
+    for name in options.keys() - Asked.__annotations__.keys():
+        expected = ", ".join(Asked.__annotations__)
+        raise TypeError(f"there is no such option here. Expected some of {expected}. Received {name!r}.")

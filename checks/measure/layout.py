@@ -29,22 +29,23 @@ class Layout:
     """Where each named tensor lies in the flat vector of ``size`` coordinates, and how to go back.
 
     ``shapes`` and ``slices`` have the tensors in the order given, which is that of the forward pass. A complex array
-    is two of them, ``W.real`` and ``W.imag``.
+    is two of them, ``W.real`` and ``W.imag``. A ``name`` is what their paths begin with.
     """
 
-    def __init__(self, parameters: Structure) -> None:
-        self._form = form_of(parameters)
+    def __init__(self, parameters: Structure, name: str = "") -> None:
+        self.form = form_of(parameters, name)
+        role = f"{name}s" if name else "parameters"
         self._leaves: dict[str, tuple[str, ...]] = {}  # the tensors of each: one, or real and imaginary part
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slices: dict[str, slice] = {}
         start = 0
-        for leaf, value in self._form.leaves(parameters, "parameters"):
+        for leaf, value in self.form.leaves(parameters, role):
             array = _array(value, leaf, own=True)
             names = (f"{leaf}.real", f"{leaf}.imag") if array.dtype.kind == "c" else (leaf,)
             for name in names:
                 if name in self.shapes or leaf in self._leaves:
                     raise ValueError(
-                        f"two parameters have the same name. Expected different names. Received {name!r} twice."
+                        f"two {role} have the same name. Expected different names. Received {name!r} twice."
                     )
                 self.shapes[name] = array.shape
                 self.slices[name] = slice(start, start + array.size)
@@ -52,20 +53,21 @@ class Layout:
             self._leaves[leaf] = names
         self.size = start
         if self.size == 0:
-            raise ValueError("parameters hold no number. Expected at least one. Received an empty structure.")
+            raise ValueError(f"{role} hold no number. Expected at least one. Received an empty structure.")
 
     @property
     def is_complex(self) -> bool:
         """Whether any of the parameters are complex."""
         return len(self._leaves) < len(self.shapes)
 
-    def flatten(self, structure: Structure, role: str) -> Array:
+    def flatten(self, structure: Structure, role: str, dtype: type[Any] = np.float64) -> Array:
         """Copy a structure of this layout into a flat float64 vector; ``role`` says what it is where it is refused.
 
-        Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``.
+        Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``. A complex dtype is for complex values
+        of what is real here.
         """
-        vector = np.empty(self.size)
-        for leaf, value in self._form.leaves(structure, role):
+        vector = np.empty(self.size, dtype)
+        for leaf, value in self.form.leaves(structure, role):
             shape = self.shapes[self._leaves[leaf][0]]
             if value is None:
                 one = "the gradient" if role == "gradients" else role
@@ -81,6 +83,9 @@ class Layout:
 
     def _put(self, vector: Array, leaf: str, array: Array, role: str) -> None:
         real, *imaginary = self._leaves[leaf]
+        if vector.dtype.kind == "c":
+            self.tensor(vector, real)[...] = array
+            return
         if array.dtype.kind == "c" and not imaginary:
             what = leaf if role == "parameters" else f"{role} of {leaf}"
             raise TypeError(
@@ -95,7 +100,7 @@ class Layout:
         vector = getattr(parameters, "vector", None)
         if not isinstance(vector, np.ndarray) or vector.shape != (self.size,) or vector.dtype != np.float64:
             return self.flatten(parameters, "parameters")
-        leaves = self._form.leaves(parameters, "parameters")
+        leaves = self.form.leaves(parameters, "parameters")
         if self.is_complex or not all(np.array_equal(vector[self.slices[n]], np.ravel(v)) for n, v in leaves):
             return self.flatten(parameters, "parameters")
         view: Array = vector[:]
@@ -104,7 +109,7 @@ class Layout:
 
     def unflatten(self, vector: Array) -> Any:
         """Give the structure that the loss takes; its arrays, unless complex, are views into ``vector``."""
-        return self._form.built(self._values(vector))
+        return self.form.built(self._values(vector))
 
     def _values(self, vector: Array) -> Iterator[Array]:
         for real, *imaginary in self._leaves.values():

@@ -1,0 +1,137 @@
+"""A matrix of derivatives, dense, sparse or an operator: checked by its product, told and measured as a matrix."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from checks.doors.problem.contraction import Contraction
+from checks.doors.problem.pullback import check_pullback
+from checks.explain.diagnosis import diagnose
+from checks.explain.entries import Entries, Suspect
+from checks.explain.mistake import Hints, Kind, Mistake
+from checks.measure.layout import Array
+from checks.measure.objective import EPS, ROUNDING
+from checks.options import STEP
+from checks.report.findings import TensorReport
+from checks.report.report import GradientReport
+
+#: Entries up to which a wrong matrix is measured whole, to name the row, the column and the kind of mistake.
+MEASURED_AT_MOST = 1_000_000
+#: Truncation of a central difference, as a share of the largest entry.
+TRUNCATED = 1e-8
+
+
+class Matrix:
+    """What somebody gives for the Jacobian of a function of one input: a matrix, or a function that gives one."""
+
+    def __init__(self, problem: Contraction, given: Any, name: str) -> None:
+        self.problem, self.given, self.name = problem, given, name
+        (self.input,) = problem.inputs.moving
+        self.shape = problem.outputs.size, problem.layout.size
+        if problem.outputs.is_complex or problem.layout.is_complex:
+            kinds = "real inputs and outputs"
+            raise TypeError(f"{problem.door} is of complex numbers. Expected {kinds}. Received complex ones.")
+
+    def check(self) -> GradientReport:
+        """Check the product with a random combination of the rows."""
+        return self.told(check_pullback(self.problem, self.pull))
+
+    def pull(self, cotangent: Any, here: Any) -> tuple[Any]:
+        """Give the product of a cotangent with the matrix."""
+        weights = self.problem.outputs.flatten(cotangent, "cotangents")
+        return (self.problem.here(np.asarray(self.at(here).T @ weights, dtype=np.float64))[self.input],)
+
+    def at(self, here: Any) -> Any:
+        """Give the matrix, as it is if it can be multiplied; refuse one of another shape."""
+        found = self.given(here) if callable(self.given) and not hasattr(self.given, "matvec") else self.given
+        if not (hasattr(found, "toarray") or hasattr(found, "matvec")):
+            found = self._dense(found)
+        if found.shape != self.shape:
+            turned = ", that of its transpose" if found.shape == self.shape[::-1] else ""
+            expected = f"Expected {self.shape}, a row for every output"
+            raise ValueError(f"{self.problem.door} has the wrong shape. {expected}. Received {found.shape}{turned}.")
+        return found
+
+    def _dense(self, found: Any) -> Array:
+        """Take an array of the outputs' and the input's axes, or blocks in the input's structure, as a matrix."""
+        problem = self.problem
+        sides = (problem.outputs, problem.layout)
+        axes = [next(iter(side.shapes.values())) if len(side.shapes) == 1 else (side.size,) for side in sides]
+        if isinstance(found, Mapping):
+            leaves = problem.layout.form.leaves({self.input: found}, "blocks")
+            found = np.concatenate([np.reshape(block, (self.shape[0], -1)) for _, block in leaves], axis=1)
+        array = np.asarray(found)
+        if array.dtype.kind not in "fiub":
+            got = f"{type(found).__name__}, dtype {array.dtype}"
+            raise TypeError(f"{problem.door} is not made of real numbers. Expected a matrix. Received {got}.")
+        return array.reshape(self.shape) if array.shape == axes[0] + axes[1] else array
+
+    def told(self, report: GradientReport) -> GradientReport:
+        """Tell a report of the sum over the rows as one of the matrix, by blocks of columns; measure a wrong one."""
+        layout = self.problem.layout
+        names = {leaf: self.name if len(layout.shapes) == 1 else f"{self.name} of {leaf}" for leaf in layout.shapes}
+        rows = {}
+        for leaf, row in report.tensors.items():
+            shape = self.shape[0], math.prod(layout.shapes[leaf])
+            rows[leaf] = replace(row, name=names[leaf], shape=shape, worst_index=(), entries=None)
+        if report.culprits and math.prod(self.shape) <= MEASURED_AT_MOST:
+            claimed = self.at(self.problem.here()[self.input])
+            dense = claimed.toarray() if hasattr(claimed, "toarray") else claimed @ np.eye(self.shape[1])
+            measured, bounds = self._measured()
+            for leaf in [tensor.name for tensor in report.culprits]:
+                gradient, numerical, bound = (part[:, layout.slices[leaf]] for part in (dense, measured, bounds))
+                nowhere = np.zeros(gradient.shape, dtype=bool)
+                suspect = Suspect(gradient, numerical, bound, nowhere, names[leaf], np.zeros(gradient.shape))
+                rows[leaf] = self._wrong(rows[leaf], suspect, report.threshold, hasattr(claimed, "toarray"))
+        return replace(report, tensors={names[leaf]: row for leaf, row in rows.items()})
+
+    def _wrong(self, row: TensorReport, suspect: Suspect, threshold: float, is_sparse: bool) -> TensorReport:
+        """Name the worst entry of a block, and what kind of mistake it is."""
+        worst = np.unravel_index(int(np.argmax(np.abs(np.nan_to_num(suspect.error, nan=np.inf)))), row.shape)
+        mistake = sparsity(suspect, threshold) if is_sparse else None
+        mistake = mistake or diagnose([suspect], threshold, Hints())[suspect.name]
+        words = {"backprop": self.problem.door, f"d{suspect.name}": suspect.name, "its gradient": "it"}
+        sentence = mistake.sentence
+        for word, better in words.items():
+            sentence = sentence.replace(word, better)
+        return replace(
+            row,
+            worst_index=tuple(map(int, worst)),
+            gradient=float(suspect.gradient[worst]),
+            numerical=float(suspect.numerical[worst]),
+            mistake=replace(mistake, sentence=sentence),
+            evidence=row.evidence + block(suspect.wrong(threshold)),
+            entries=Entries(suspect.gradient, suspect.numerical, suspect.bounds, suspect.aside),
+        )
+
+    def _measured(self) -> tuple[Array, Array]:
+        """Measure the matrix by central differences, with bounds on their rounding and truncation."""
+        columns = np.stack([self.problem.slopes(unit) for unit in np.eye(self.shape[1])], axis=1)
+        step = (self.problem.options.get("step") or STEP) * np.maximum(1.0, np.abs(self.problem.point))
+        size = np.abs(self.problem.at(self.problem.here()))
+        return columns, ROUNDING * EPS * size[:, None] / step + TRUNCATED * np.nanmax(np.abs(columns))
+
+
+def sparsity(suspect: Suspect, threshold: float) -> Mistake | None:
+    """Name entries that the pattern of a sparse matrix leaves out, or has too much, if all wrong ones are such."""
+    wrong = suspect.wrong(threshold)
+    missing, needless = wrong & (suspect.gradient == 0.0), wrong & (np.abs(suspect.numerical) <= suspect.bounds)
+    if not wrong.any() or (wrong & ~missing & ~needless).any():
+        return None
+    found = ((missing, "left out that are not zero"), (needless, "there that should be zero"))
+    said = [f"{mask.sum()} {what} (first {np.argwhere(mask)[0].tolist()})" for mask, what in found if mask.any()]
+    return Mistake(Kind.SOME_ENTRIES, f"{suspect.name}: the sparsity is wrong. Of its entries {' and '.join(said)}.")
+
+
+def block(wrong: Array) -> str:
+    """Name the rows and columns of the wrong entries, where these are a block."""
+    spans = [np.flatnonzero(wrong.any(axis=axis)) for axis in (1, 0)]
+    if min(map(len, spans)) < 2 or any(len(span) == size for span, size in zip(spans, wrong.shape, strict=True)):
+        return ""
+    (top, bottom), (left, right) = ((int(span[0]), int(span[-1])) for span in spans)
+    if wrong[top : bottom + 1, left : right + 1].mean() < 0.5:
+        return ""
+    return f"; the wrong entries are those of rows {top} to {bottom} and columns {left} to {right}"
