@@ -97,3 +97,9 @@ def mistake(request):
 def how(request):
     """Give the options of a check: a coverage, and where its directions come from."""
     return {"coverage": request.param, "rng": np.random.default_rng(1)}
+
+
+@pytest.fixture
+def spoilers():
+    """Give all functions that spoil the first array of a gradient, by name."""
+    return {name: lambda found, change=change: changed(found, change) for name, change in MISTAKES.items()}
