@@ -15,7 +15,7 @@ from checks.judge.full import check_coordinates
 from checks.judge.outcome import not_finite
 from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
-from checks.options import THRESHOLD, Options
+from checks.options import THRESHOLD, Options, refuse_unless_generator
 from checks.report.findings import QUIET, Tensors
 from checks.report.report import GradientCheckError as GradientCheckError
 from checks.report.report import GradientReport
@@ -104,8 +104,7 @@ def check_gradients(
         raise TypeError(f"loss is no function. Expected loss(parameters) -> float. Received {type(loss).__name__}.")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
+    refuse_unless_generator(rng)
     if gradients is True:
         both = loss
         loss, gradients = (lambda p: pair_of(both(p))[0]), (lambda p: pair_of(both(p))[1])

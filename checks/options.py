@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -71,7 +71,15 @@ class Asked(TypedDict, total=False):
 
 
 def refuse_unless_known(options: Mapping[str, Any]) -> None:
-    """Refuse what is no option of every door."""
+    """Refuse what is no option of every door, or out of range, before anything is evaluated."""
     for name in options.keys() - Asked.__annotations__.keys():
         expected = ", ".join(Asked.__annotations__)
         raise TypeError(f"there is no such option here. Expected some of {expected}. Received {name!r}.")
+    Options(**{field.name: options[field.name] for field in fields(Options) if field.name in options})
+    refuse_unless_generator(options.get("rng"))
+
+
+def refuse_unless_generator(rng: Any) -> None:
+    """Refuse what is no generator, and not None."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")

@@ -89,3 +89,10 @@ class Contraction:
                 size = euclidean(slopes[place]) / np.sqrt(max(1, place.stop - place.start))
                 weights[place] = 1.0 / size if np.isfinite(size) and size > 0.0 else 1.0
         return weights
+
+
+def unit_vector(size: int, entry: int) -> Array:
+    """Give zeros with a one."""
+    unit = np.zeros(size)
+    unit[entry] = 1.0
+    return unit

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from checks.doors.problem.contraction import Contraction
+from checks.doors.problem.contraction import Contraction, unit_vector
 from checks.doors.problem.pullback import check_pullback
 from checks.explain.diagnosis import diagnose
 from checks.explain.entries import Entries, Suspect
@@ -31,6 +31,7 @@ class Matrix:
         self.problem, self.given, self.name = problem, given, name
         (self.input,) = problem.inputs.moving
         self.shape = problem.outputs.size, problem.layout.size
+        self._last: tuple[Array, Any] | None = None  # where it was asked for last, and what it was there
         if problem.outputs.is_complex or problem.layout.is_complex:
             kinds = "real inputs and outputs"
             raise TypeError(f"{problem.door} is of complex numbers. Expected {kinds}. Received complex ones.")
@@ -42,7 +43,10 @@ class Matrix:
     def pull(self, cotangent: Any, here: Any) -> tuple[Any]:
         """Give the product of a cotangent with the matrix."""
         weights = self.problem.outputs.flatten(cotangent, "cotangents")
-        return (self.problem.here(np.asarray(self.at(here).T @ weights, dtype=np.float64))[self.input],)
+        point = self.problem.layout.flatten({self.input: here}, "inputs")
+        if self._last is None or not np.array_equal(self._last[0], point):  # both halves of a cotangent want the same
+            self._last = point, self.at(here)
+        return (self.problem.here(np.asarray(self._last[1].T @ weights, dtype=np.float64))[self.input],)
 
     def at(self, here: Any) -> Any:
         """Give the matrix, as it is if it can be multiplied; refuse one of another shape."""
@@ -79,7 +83,9 @@ class Matrix:
             rows[leaf] = replace(row, name=names[leaf], shape=shape, worst_index=(), entries=None)
         if report.culprits and math.prod(self.shape) <= MEASURED_AT_MOST:
             claimed = self.at(self.problem.here()[self.input])
-            dense = claimed.toarray() if hasattr(claimed, "toarray") else claimed @ np.eye(self.shape[1])
+            units = (unit_vector(self.shape[1], column) for column in range(self.shape[1]))
+            dense = claimed.toarray() if hasattr(claimed, "toarray") else claimed
+            dense = np.stack([claimed @ unit for unit in units], axis=1) if hasattr(claimed, "matvec") else dense
             measured, bounds = self._measured()
             for leaf in [tensor.name for tensor in report.culprits]:
                 gradient, numerical, bound = (part[:, layout.slices[leaf]] for part in (dense, measured, bounds))
@@ -109,7 +115,8 @@ class Matrix:
 
     def _measured(self) -> tuple[Array, Array]:
         """Measure the matrix by central differences, with bounds on their rounding and truncation."""
-        columns = np.stack([self.problem.slopes(unit) for unit in np.eye(self.shape[1])], axis=1)
+        units = (unit_vector(self.shape[1], column) for column in range(self.shape[1]))
+        columns = np.stack([self.problem.slopes(unit) for unit in units], axis=1)
         step = (self.problem.options.get("step") or STEP) * np.maximum(1.0, np.abs(self.problem.point))
         size = np.abs(self.problem.at(self.problem.here()))
         return columns, ROUNDING * EPS * size[:, None] / step + TRUNCATED * np.nanmax(np.abs(columns))

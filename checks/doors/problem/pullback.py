@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from checks.doors.problem.blame import evident, halved, named, told
-from checks.doors.problem.contraction import Contraction
+from checks.doors.problem.contraction import Contraction, unit_vector
 from checks.judge.power import random_direction
 from checks.measure.difference import euclidean
 from checks.measure.layout import Array
@@ -46,14 +46,14 @@ def _blamed(problem: Contraction, report: GradientReport, pull: Pull) -> Gradien
     first = report.culprits[0]
     if first.worst_index or not first.shape:  # else nobody knows where
         entry = problem.layout.slices[first.name].start + int(np.ravel_multi_index(first.worst_index, first.shape))
-        measured = problem.slopes(np.eye(1, problem.layout.size, entry)[0])
+        measured = problem.slopes(unit_vector(problem.layout.size, entry))
 
         def claimed(weights: Array) -> float:
             with np.errstate(all="ignore"):
                 return float(pulled(problem, pull, weights)[entry])
 
         output = halved(problem.cotangent, lambda weights: claimed(weights) - float(weights @ measured))
-        unit = np.eye(1, problem.outputs.size, output)[0]
+        unit = unit_vector(problem.outputs.size, output)
         mismatch = first.gradient - first.numerical
         report = evident(report, first, told(problem, output, measured[output], claimed(unit), mismatch))
     parts = [pulled(problem, pull, half) for half in (*_halves(problem), problem.cotangent)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from checks.doors.problem.blame import evident, halved, named, told, with_rows
-from checks.doors.problem.contraction import Contraction
+from checks.doors.problem.contraction import Contraction, unit_vector
 from checks.explain.mistake import Kind
 from checks.judge.power import CONFIDENCE, TWICE, random_direction, reading_below
 from checks.measure.difference import euclidean
@@ -31,7 +31,9 @@ class Tangents:
         whole = self._unit(random_direction(problem.rng, self.here.size))
         self.tangents = {TOGETHER: whole}  # before the others: what is wrong in one of them is wrong in it, too
         for name, place in problem.layout.slices.items() if not self.is_full else ():
-            self.tangents[name] = self._unit(np.where(np.isin(np.arange(whole.size), np.r_[place]), whole, 0.0))
+            part = np.zeros(whole.size)
+            part[place] = random_direction(problem.rng, place.stop - place.start)
+            self.tangents[name] = self._unit(part)
 
     def check(self) -> GradientReport:
         """Check all tangents."""
@@ -66,10 +68,11 @@ class Tangents:
 
     def _gradients(self, moved: Mapping[str, Any]) -> dict[str, Any]:
         point, weights = self._point(moved), self.problem.cotangent
-        found = {name: weights @ self.claimed(point, tangent) for name, tangent in self.tangents.items()}
-        if not self.is_full:
-            return found
-        each = [weights @ self.claimed(point, unit) for unit in np.eye(point.size)]
+        with np.errstate(invalid="ignore"):  # what is claimed may be NaN
+            found = {name: weights @ self.claimed(point, tangent) for name, tangent in self.tangents.items()}
+            if not self.is_full:
+                return found
+            each = [weights @ self.claimed(point, unit_vector(point.size, entry)) for entry in range(point.size)]
         return {**found, **self.problem.layout.unflatten(np.array(each))}
 
     def _as_directions(self, report: GradientReport) -> GradientReport:
@@ -96,7 +99,7 @@ class Tangents:
             tangent = self.tangents[first.name]
             output = int(np.argmax(np.abs(problem.cotangent * self._apart(tangent))))
             entry = halved(tangent, lambda part: float(self._apart(part)[output]))
-        unit = np.eye(1, self.here.size, entry)[0]
+        unit = unit_vector(self.here.size, entry)
         apart, measured = self._apart(unit), problem.slopes(unit)
         output, whole = int(np.argmax(np.abs(problem.cotangent * apart))), float(problem.cotangent @ apart)
         numerical = float(problem.cotangent @ measured)
