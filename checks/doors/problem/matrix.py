@@ -1,17 +1,18 @@
 """A matrix of derivatives, dense, sparse or an operator: checked by its product, told and measured as a matrix."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from checks.doors.problem.blocks import as_matrix
 from checks.doors.problem.contraction import Contraction, unit_vector
+from checks.doors.problem.pattern import block, sparsity
 from checks.doors.problem.pullback import check_pullback
 from checks.explain.diagnosis import diagnose
 from checks.explain.entries import Entries, Suspect
-from checks.explain.mistake import Hints, Kind, Mistake
+from checks.explain.mistake import Hints
 from checks.measure.layout import Array
 from checks.measure.objective import EPS, ROUNDING
 from checks.options import STEP
@@ -49,29 +50,9 @@ class Matrix:
         return (self.problem.here(np.asarray(self._last[1].T @ weights, dtype=np.float64))[self.input],)
 
     def at(self, here: Any) -> Any:
-        """Give the matrix, as it is if it can be multiplied; refuse one of another shape."""
+        """Give the matrix."""
         found = self.given(here) if callable(self.given) and not hasattr(self.given, "matvec") else self.given
-        if not (hasattr(found, "toarray") or hasattr(found, "matvec")):
-            found = self._dense(found)
-        if found.shape != self.shape:
-            turned = ", that of its transpose" if found.shape == self.shape[::-1] else ""
-            expected = f"Expected {self.shape}, a row for every output"
-            raise ValueError(f"{self.problem.door} has the wrong shape. {expected}. Received {found.shape}{turned}.")
-        return found
-
-    def _dense(self, found: Any) -> Array:
-        """Take an array of the outputs' and the input's axes, or blocks in the input's structure, as a matrix."""
-        problem = self.problem
-        sides = (problem.outputs, problem.layout)
-        axes = [next(iter(side.shapes.values())) if len(side.shapes) == 1 else (side.size,) for side in sides]
-        if isinstance(found, Mapping):
-            leaves = problem.layout.form.leaves({self.input: found}, "blocks")
-            found = np.concatenate([np.reshape(block, (self.shape[0], -1)) for _, block in leaves], axis=1)
-        array = np.asarray(found)
-        if array.dtype.kind not in "fiub":
-            got = f"{type(found).__name__}, dtype {array.dtype}"
-            raise TypeError(f"{problem.door} is not made of real numbers. Expected a matrix. Received {got}.")
-        return array.reshape(self.shape) if array.shape == axes[0] + axes[1] else array
+        return as_matrix(found, self.problem)
 
     def told(self, report: GradientReport) -> GradientReport:
         """Tell a report of the sum over the rows as one of the matrix, by blocks of columns; measure a wrong one."""
@@ -120,25 +101,3 @@ class Matrix:
         step = (self.problem.options.get("step") or STEP) * np.maximum(1.0, np.abs(self.problem.point))
         size = np.abs(self.problem.at(self.problem.here()))
         return columns, ROUNDING * EPS * size[:, None] / step + TRUNCATED * np.nanmax(np.abs(columns))
-
-
-def sparsity(suspect: Suspect, threshold: float) -> Mistake | None:
-    """Name entries that the pattern of a sparse matrix leaves out, or has too much, if all wrong ones are such."""
-    wrong = suspect.wrong(threshold)
-    missing, needless = wrong & (suspect.gradient == 0.0), wrong & (np.abs(suspect.numerical) <= suspect.bounds)
-    if not wrong.any() or (wrong & ~missing & ~needless).any():
-        return None
-    found = ((missing, "left out that are not zero"), (needless, "there that should be zero"))
-    said = [f"{mask.sum()} {what} (first {np.argwhere(mask)[0].tolist()})" for mask, what in found if mask.any()]
-    return Mistake(Kind.SOME_ENTRIES, f"{suspect.name}: the sparsity is wrong. Of its entries {' and '.join(said)}.")
-
-
-def block(wrong: Array) -> str:
-    """Name the rows and columns of the wrong entries, where these are a block."""
-    spans = [np.flatnonzero(wrong.any(axis=axis)) for axis in (1, 0)]
-    if min(map(len, spans)) < 2 or any(len(span) == size for span, size in zip(spans, wrong.shape, strict=True)):
-        return ""
-    (top, bottom), (left, right) = ((int(span[0]), int(span[-1])) for span in spans)
-    if wrong[top : bottom + 1, left : right + 1].mean() < 0.5:
-        return ""
-    return f"; the wrong entries are those of rows {top} to {bottom} and columns {left} to {right}"

@@ -152,6 +152,21 @@ def test_a_structure_has_a_block_of_columns_for_each_name(how):
     assert [tensor.name for tensor in wrong.culprits] == ["J of p.b"]
 
 
+def test_blocks_by_output_and_by_input_are_taken_as_jax_gives_them(how):
+    def function(p):
+        return {"r": A[:, :3] @ p[0] ** 2, "s": p[1].sum()}
+
+    def jacobian(p, factor=1.0):
+        rows = [2.0 * A[:, :3] * p[0], np.zeros((7, 2, 2))]
+        return {"r": rows, "s": [np.zeros(3), factor * np.ones((2, 2))]}
+
+    x = [np.arange(1.0, 4.0), np.ones((2, 2))]
+    assert check_jacobian(function, jacobian, x, **how).verdict is Verdict.PASS
+    wrong = check_jacobian(function, lambda p: jacobian(p, 2.0), x, **how)
+    assert [tensor.name for tensor in wrong.culprits] == ["J of p[1]"]
+    assert "comes from output.s," in wrong.culprits[0].evidence
+
+
 def test_a_large_sparse_one_is_never_made_dense():
     n = 3_000
 
