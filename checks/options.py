@@ -75,7 +75,7 @@ def refuse_unless_known(options: Mapping[str, Any]) -> None:
     for name in options.keys() - Asked.__annotations__.keys():
         expected = ", ".join(Asked.__annotations__)
         raise TypeError(f"there is no such option here. Expected some of {expected}. Received {name!r}.")
-    Options(**{field.name: options[field.name] for field in fields(Options) if field.name in options})
+    Options(**{field.name: options[field.name] for field in fields(Options) if options.get(field.name) is not None})
     refuse_unless_generator(options.get("rng"))
 
 
