@@ -39,7 +39,7 @@ UNARY = {
 }
 OUTPUTS = {
     "array": lambda x: x,
-    "rows": lambda x: special.logsumexp(x, axis=1),
+    "rows": lambda x: np_.log(np_.sum(np_.exp(np_.tanh(x)), axis=1)),
     "pair": lambda x: autograd.builtins.tuple((np_.max(x, axis=0), 1e3 * x**2, np_.sum(x))),
     "inverse": lambda x: np_.linalg.inv(np_.eye(x.shape[0]) + np_.dot(x, x.T) / x.size),
     "factor": lambda x: np_.linalg.cholesky(np_.eye(x.shape[1]) + np_.dot(x.T, x) / x.size),
