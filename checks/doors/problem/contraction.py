@@ -1,5 +1,6 @@
 """A function of several inputs as a loss: its outputs, each with a random weight, are added up."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Unpack
@@ -14,6 +15,9 @@ from checks.measure.layout import Array, Layout
 from checks.options import STEP, Asked, refuse_unless_known
 from checks.report.report import GradientReport
 from checks.verdict import Cause
+
+#: Share of a slope by which two steps may differ for it to be one, and not what rounding makes.
+STEADY = 0.1
 
 
 class Contraction:
@@ -71,24 +75,32 @@ class Contraction:
         notes = (*report.notes, note) if self.outputs.size > 1 else report.notes
         return replace(report, tensors=report.tensors.with_rows(rows), notes=notes)  # type: ignore[attr-defined]
 
-    def slopes(self, direction: Array) -> Array:
-        """Measure the slopes of all outputs along a direction by central differences."""
+    def slopes(self, direction: Array, times: float = 1.0) -> Array:
+        """Measure the slopes of all outputs along a direction by central differences, at a multiple of the step."""
         length = euclidean(direction / np.maximum(1.0, np.abs(self.point)))
-        step = (self.options.get("step") or STEP) / (length or 1.0)
+        step = times * (self.options.get("step") or STEP) / (length or 1.0)
         with np.errstate(all="ignore"):
             plus, minus = (self.at(self.here(self.point + h * direction)) for h in (step, -step))
             slopes: Array = (plus - minus) / (2.0 * step)
         return slopes
 
     def _weights(self) -> Array:
-        """Weigh several outputs so that each has the same say, whatever its unit."""
+        """Weigh several outputs so that each has the same say, but those that only rounding moves."""
         weights = np.ones(self.outputs.size)
         if len(self.outputs.slices) > 1:
-            slopes = self.slopes(random_direction(np.random.default_rng(0), self.layout.size))
-            for place in self.outputs.slices.values():
-                size = euclidean(slopes[place]) / np.sqrt(max(1, place.stop - place.start))
-                weights[place] = 1.0 / size if np.isfinite(size) and size > 0.0 else 1.0
+            direction = random_direction(np.random.default_rng(0), self.layout.size)
+            slopes, again = self.slopes(direction), self.slopes(direction, 3.0)
+            sizes = {name: _size(slopes[place], again[place]) for name, place in self.outputs.slices.items()}
+            largest = max(sizes.values()) or 1.0
+            for name, place in self.outputs.slices.items():
+                weights[place] = 1.0 / (sizes[name] or largest)
         return weights
+
+
+def _size(slopes: Array, again: Array) -> float:
+    """Give the typical slope of an output; zero where two steps read different ones."""
+    size = euclidean(slopes) / math.sqrt(max(1, slopes.size))
+    return size if math.isfinite(size) and euclidean(slopes - again) <= STEADY * euclidean(slopes) else 0.0
 
 
 def unit_vector(size: int, entry: int) -> Array:

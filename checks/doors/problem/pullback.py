@@ -14,8 +14,8 @@ from checks.report.report import GradientReport
 
 #: ``pull(cotangent, *inputs)``: the gradients of ``cotangent · function(*inputs)``, one an input.
 Pull: TypeAlias = Callable[..., Any]
-#: Share of a gradient within which two are the same.
-SAME = 1e-9
+#: Share of a gradient within which two are the same, and of one of cancelling terms, within which they add up.
+SAME, ADDED = 1e-9, 1e-6
 
 
 def check_pullback(problem: Contraction, pull: Pull) -> GradientReport:
@@ -57,9 +57,9 @@ def _blamed(problem: Contraction, report: GradientReport, pull: Pull) -> Gradien
         mismatch = first.gradient - first.numerical
         report = evident(report, first, told(problem, output, measured[output], claimed(unit), mismatch))
     parts = [pulled(problem, pull, half) for half in (*_halves(problem), problem.cotangent)]
-    size = SAME * max(map(euclidean, parts))
-    if euclidean(parts[0] - parts[1]) <= size < euclidean(parts[0]):
+    size = max(map(euclidean, parts))
+    if euclidean(parts[0] - parts[1]) <= SAME * size < euclidean(parts[0]):
         return named(report, f"{problem.door} gives the same for any cotangent: it does not use it.")
-    if euclidean(parts[0] + parts[1] - parts[2]) > size:
+    if euclidean(parts[0] + parts[1] - parts[2]) > ADDED * size:
         return named(report, f"{problem.door} is not linear in the cotangent: for a sum of two it gives another sum.")
     return report

@@ -66,6 +66,22 @@ def test_several_outputs_have_the_same_say_whatever_their_units(how):
     assert "comes from output.small[0][" in report.culprits[0].evidence
 
 
+def test_an_output_that_rounding_alone_moves_is_not_blown_up(how):
+    def function(x):
+        centred = x - x.mean(axis=0)
+        return {"centred": centred, "sum": centred.sum()}  # which is zero
+
+    def vjp(g, x, factor=1.0):
+        flow = g["centred"] + g["sum"]
+        return factor * (flow - flow.mean(axis=0))
+
+    report = check_vjp(function, vjp, X, **how)
+    assert report.verdict is Verdict.PASS
+    assert report.tensors["x"].precision == 0.0
+    wrong = check_vjp(function, functools.partial(vjp, factor=1.01), X, **how)
+    assert wrong.culprits[0].mistake.factor == pytest.approx(1.01)
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
