@@ -66,7 +66,7 @@ def doors(function, point):
         return flatten(function(*unravel(x)))[0]
 
     def scalar(x):
-        return np_.sum(np_.sin(vector(x)))
+        return np_.sum(np_.sin(vector(x) / 100.0))
 
     def pulled(g, *inputs):
         return autograd.make_vjp(lambda every: function(*every))(inputs)[0](g)
