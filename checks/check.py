@@ -17,31 +17,12 @@ from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
 from checks.options import THRESHOLD, Options
 from checks.report.findings import QUIET, Tensors
+from checks.report.report import GradientCheckError as GradientCheckError
 from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 
 #: Terms of a loss, by name: each with a function for its own gradient.
 Terms: TypeAlias = Mapping[str, tuple[Loss, Callable[[Any], Structure]]]
-
-
-class GradientCheckError(AssertionError):
-    """A gradient does not match its loss.
-
-    Parameters
-    ----------
-    report : GradientReport
-        Says where and why; also an attribute.
-    message : str, default=""
-        What the error says; the report in words by default.
-    """
-
-    def __init__(self, report: GradientReport, message: str = "") -> None:
-        super().__init__(message or str(report))
-        self.report = report
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let it cross the border of a process."""
-        return type(self), (self.report, str(self))
 
 
 def check_gradients(
@@ -232,15 +213,8 @@ def assert_gradients(
         If the verdict is FAIL or UNDECIDED, or too little was exercised: an AssertionError whose message is the report.
     """
     __tracebackhide__ = True  # pytest then shows the caller's line and the report, not this function
-    if not_exercised not in ("pass", "raise"):
-        raise ValueError(f"not_exercised is unknown. Expected 'pass' or 'raise'. Received {not_exercised!r}.")
     report = check_gradients(loss, gradients, parameters, **options)
-    if report.verdict is not Verdict.PASS:
-        raise GradientCheckError(report)
-    left_out = report.not_exercised
-    if left_out and (not_exercised == "raise" or not _exercised(report.tensors)):
-        raise GradientCheckError(report, f"nothing was exercised in {', '.join(left_out)}. {report}")
-    return report
+    return report.raise_unless_pass(not_exercised=not_exercised)
 
 
 def _check_term(
