@@ -1,4 +1,7 @@
-"""Compare a gradient with its loss, and say where and why they differ; no network needed."""
+"""Compare a gradient with its loss, and say where and why they differ; no network needed.
+
+PYTEST_DONT_REWRITE: nothing in it asserts, and pytest would warn where it was imported before.
+"""
 
 from typing import TYPE_CHECKING, Any
 

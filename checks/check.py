@@ -15,10 +15,11 @@ from checks.judge.full import check_coordinates
 from checks.judge.outcome import not_finite
 from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
-from checks.options import THRESHOLD, Options, refuse_unless_generator
+from checks.options import THRESHOLD, Options, coverage_or, refuse_unless_generator
 from checks.report.findings import QUIET, Tensors
 from checks.report.report import GradientCheckError as GradientCheckError
 from checks.report.report import GradientReport
+from checks.report.suite import tell
 from checks.verdict import Cause, Verdict
 
 #: Terms of a loss, by name: each with a function for its own gradient.
@@ -30,7 +31,7 @@ def check_gradients(
     gradients: Structure | Callable[[Any], Structure] | Literal[True],
     parameters: Structure,
     *,
-    coverage: str = "full",
+    coverage: str | None = None,
     derivative: str | None = None,
     threshold: float = THRESHOLD,
     step: float | None = None,
@@ -56,7 +57,8 @@ def check_gradients(
         A complex array ``W`` is checked as ``W.real`` and ``W.imag``: its gradient is dJ/dRe + i·dJ/dIm, as in torch;
         jax and autograd give its conjugate.
     coverage : {"full", "directions"}, default="full"
-        Every coordinate, ``2n`` evaluations; or one fresh random direction through all of them, one or two.
+        Every coordinate, ``2n`` evaluations; or one fresh random direction through all of them, one or two. Under
+        pytest, ``--gradients`` sets the default.
     derivative : {"central", "complex"}, optional
         How slopes are measured first: central differences, or the complex step where the loss takes complex
         parameters. Default: central for ``"full"``, complex for ``"directions"``. The other one is the second
@@ -99,7 +101,7 @@ def check_gradients(
     'PASS'
     """
     started = time.perf_counter()
-    options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
+    options = Options(coverage_or("full", coverage), cast(str, derivative), threshold, cast(float, step))
     if not callable(loss):
         raise TypeError(f"loss is no function. Expected loss(parameters) -> float. Received {type(loss).__name__}.")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
@@ -111,10 +113,13 @@ def check_gradients(
     more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
     objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
     try:
-        return compare(objective, options, started, rng=rng, terms=terms, hints=lambda: hints or Hints(), may_keep=True)
+        how: dict[str, Any] = {"rng": rng, "terms": terms, "hints": lambda: hints or Hints()}
+        report = compare(objective, options, started, **how, may_keep=True)
     except BaseException:
         objective.stand_back()
         raise
+    tell(report)
+    return report
 
 
 def compare(

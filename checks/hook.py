@@ -12,10 +12,11 @@ from checks.measure.layout import Structure
 from checks.measure.objective import Loss, Objective
 from checks.measure.slopes import central_slope
 from checks.measure.structure import form_of
-from checks.options import STEP, THRESHOLD, Options
+from checks.options import STEP, THRESHOLD, Options, coverage_or
 from checks.report.findings import TensorReport
 from checks.report.loop import Loop
 from checks.report.report import GradientReport
+from checks.report.suite import tell
 from checks.verdict import Cause, Verdict
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class GradientCheckHook(Loop):
         loss: Loss,
         every: int = 100,
         *,
-        coverage: Literal["directions", "full"] = "directions",
+        coverage: Literal["directions", "full"] | None = None,
         derivative: Literal["central", "complex"] | None = None,
         threshold: float = THRESHOLD,
         step: float | None = None,
@@ -101,7 +102,7 @@ class GradientCheckHook(Loop):
             raise TypeError(f"loss is no function. {expected}. Received {type(loss).__name__}.")
         super().__init__(every, on_failure, seed)
         self.loss = loss
-        self.options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
+        self.options = Options(coverage_or("directions", coverage), cast(str, derivative), threshold, cast(float, step))
         self._sizes: set[int | None] = set()
         self._complex_confirmed = False
 
@@ -143,7 +144,8 @@ class GradientCheckHook(Loop):
         self._sizes.add(size)
         self._complex_confirmed = report.complex_confirmed
         if options is not self.options:
-            report = _allowing_for(report, eps, loss, parameters)
+            found, report = report, _allowing_for(report, eps, loss, parameters)
+            tell(report, found)
         if self._is_to_halt(report, logger):
             raise GradientCheckError(report, self._halted(report))
         return report

@@ -17,6 +17,9 @@ SMALLEST_STEP = 1e-100
 #: No loss is the same function so many parameters' sizes away.
 LARGEST_STEP = 1e3
 
+#: The module of the pytest plugin, where one is loaded.
+PLUGIN = "pytest_backproof"
+
 CHOICES = {"coverage": ("full", "directions"), "derivative": ("central", "complex")}
 
 
@@ -51,6 +54,13 @@ class Options:
         if not SMALLEST_STEP <= self.step <= LARGEST_STEP:
             expected = f"{SMALLEST_STEP:g} to {LARGEST_STEP:g}"
             raise ValueError(f"step is out of range. Expected {expected}. Received {self.step!r}.")
+
+
+def coverage_or(default: str, coverage: str | None) -> str:
+    """Give the coverage; where none is named, that of the pytest suite a check is made in, or the default."""
+    suite = sys.modules.get(PLUGIN)
+    asked = None if suite is None or coverage is not None else suite.coverage()
+    return coverage if coverage is not None else asked or default
 
 
 def refuse_unless_integer(name: str, value: Any, least: int) -> None:

@@ -72,7 +72,7 @@ def check_hessian(
         report = replace(report, notes=(*report.notes, "the Hessian is not symmetric: u·Hv is not v·Hu"))
     if loss is not None:
         report = replace(report, terms={"the gradient": check_gradients(loss, gradient, x, **options)})
-    return report
+    return problem.told(report)
 
 
 def _product(hessian: Any, here: Any) -> Callable[[Any, Any], Any] | None:

@@ -48,4 +48,5 @@ def check_jacobian(function: Callable[[Any], Any], jacobian: Any, x: Any, **opti
     >>> check_jacobian(lambda x: np.sin(A @ x), lambda x: np.cos(A @ x)[:, None] * A, np.ones(3)).verdict.value
     'PASS'
     """
-    return Matrix(Contraction(function, (x,), "the Jacobian", **options), jacobian, "J").check()
+    problem = Contraction(function, (x,), "the Jacobian", **options)
+    return problem.told(Matrix(problem, jacobian, "J").check())

@@ -47,4 +47,5 @@ def check_jvp(
     """
     if not callable(jvp):
         raise TypeError(f"jvp is no function. Expected jvp(inputs, tangents). Received {type(jvp).__name__}.")
-    return Tangents(Contraction(function, inputs, "the JVP", **options), jvp).check()
+    problem = Contraction(function, inputs, "the JVP", **options)
+    return problem.told(Tangents(problem, jvp).check())

@@ -92,6 +92,6 @@ def check_layer(
     beside = problem.point + np.maximum(1.0, np.abs(problem.point)) * random_direction(problem.rng, problem.layout.size)
     report = check_pullback(problem, later)
     if not report.culprits:
-        return report
+        return problem.told(report)
     alone = check_pullback(problem, at_once)
-    return alone if alone.culprits else named(report, SPOILT)
+    return problem.told(alone if alone.culprits else named(report, SPOILT))

@@ -53,4 +53,5 @@ def check_vjp(
     """
     if not callable(vjp):
         raise TypeError(f"vjp is no function. Expected vjp(cotangent, *inputs). Received {type(vjp).__name__}.")
-    return check_pullback(Contraction(function, inputs, "the VJP", **options), vjp)
+    problem = Contraction(function, inputs, "the VJP", **options)
+    return problem.told(check_pullback(problem, vjp))

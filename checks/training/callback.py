@@ -10,9 +10,10 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from checks.check import GradientCheckError
-from checks.options import STEP, THRESHOLD, Options, refuse_unless_integer
+from checks.options import STEP, THRESHOLD, Options, coverage_or, refuse_unless_integer
 from checks.report.findings import Applied, Count
 from checks.report.report import GradientReport
+from checks.report.suite import tell
 from checks.training.applied import AppliedCheck, Step, Watch
 from checks.training.kept import KeptReport, kept, restored
 from checks.training.probe import Case, Sampler, Storage
@@ -143,7 +144,7 @@ class GradientCheck(Callback):
         every: int = 100,
         *,
         rows: int = 64,
-        coverage: Literal["full", "directions"] = "full",
+        coverage: Literal["full", "directions"] | None = None,
         derivative: Literal["central", "complex"] | None = None,
         threshold: float = THRESHOLD,
         step: float | None = None,
@@ -167,7 +168,7 @@ class GradientCheck(Callback):
             raise TypeError(f"settings are of the wrong kind. Expected a mapping. Received {settings!r}.")
         self.every = every
         self.rows = rows
-        self.options = Options(coverage, cast(str, derivative), threshold, cast(float, step))
+        self.options = Options(coverage_or("full", coverage), cast(str, derivative), threshold, cast(float, step))
         self.dropout = dropout
         self.terms = terms
         self.applied = bool(applied)
@@ -310,6 +311,7 @@ class GradientCheck(Callback):
         report, case = self.report, run.case
         if report is None or case is None:
             return
+        tell(report)
         state.row.update(report.row())
         if logger.isEnabledFor(LEVELS[report.verdict]):
             logger.log(LEVELS[report.verdict], "iteration %d  %s", state.iteration, report.summary())

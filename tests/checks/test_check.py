@@ -187,7 +187,6 @@ def test_a_threshold_or_step_that_is_no_positive_finite_number_is_refused(name, 
     ("option", "message"),
     [
         ({"coverage": "ful"}, "coverage is unknown. Expected 'full' or 'directions'. Received 'ful'"),
-        ({"coverage": None}, "coverage is unknown"),
         ({"derivative": "forward"}, "derivative is unknown. Expected 'central' or 'complex'. Received 'forward'"),
         ({"rng": 3, "coverage": "directions"}, "rng is no generator.*Received 3"),
     ],

@@ -12,8 +12,9 @@ from checks.doors.problem.inputs import Inputs
 from checks.judge.power import CONFIDENCE, excluded_through, random_direction
 from checks.measure.difference import euclidean
 from checks.measure.layout import Array, Layout
-from checks.options import STEP, Asked, refuse_unless_known
+from checks.options import STEP, Asked, coverage_or, refuse_unless_known
 from checks.report.report import GradientReport
+from checks.report.suite import tell
 from checks.verdict import Cause
 
 #: Share of a slope by which two steps may differ for it to be one, and not what rounding makes.
@@ -30,13 +31,14 @@ class Contraction:
     def __init__(self, function: Callable[..., Any], inputs: Any, door: str, **options: Unpack[Asked]) -> None:
         refuse_unless_known(options)
         self.inputs = Inputs(function, inputs, door)
-        self.options: Asked = options
+        self.options: Asked = {**options, "coverage": coverage_or("full", options.get("coverage"))}
+        self._made_of: list[GradientReport] = []
         self.door = door
         self._function = function
         self.layout = Layout(self.inputs.moving)
         self.point = self.layout.flatten(self.inputs.moving, "inputs")
         self.outputs = Layout(self._call(self.here()), "output")
-        seed = None if options.get("coverage") == "directions" else 0
+        seed = None if self.options["coverage"] == "directions" else 0
         self.rng = options.get("rng") or np.random.default_rng(seed)
         self.weights = self._weights()
         self.cotangent: Array = random_direction(self.rng, self.outputs.size) * self.weights
@@ -63,6 +65,7 @@ class Contraction:
         """Check a sum of the outputs; say what that excludes of the Jacobian, and speak of what was checked."""
         options: Asked = {**self.options, "rng": self.rng}
         report = check_gradients(loss, gradients, parameters, **options)
+        self._made_of.append(report)
         rows = {}
         for name, row in report.tensors.items():
             if row.mistake is not None:
@@ -74,6 +77,11 @@ class Contraction:
         note = f"one random combination of the {self.outputs.size} outputs stands for all of them"
         notes = (*report.notes, note) if self.outputs.size > 1 else report.notes
         return replace(report, tensors=report.tensors.with_rows(rows), notes=notes)  # type: ignore[attr-defined]
+
+    def told(self, report: GradientReport) -> GradientReport:
+        """Give a door's report, of which a suite hears in place of those that it was made of."""
+        tell(report, *self._made_of)
+        return report
 
     def slopes(self, direction: Array, times: float = 1.0) -> Array:
         """Measure the slopes of all outputs along a direction by central differences, at a multiple of the step."""

@@ -27,7 +27,7 @@ class Tangents:
 
     def __init__(self, problem: Contraction, jvp: Callable[..., Any]) -> None:
         self.problem, self.jvp, self.here = problem, jvp, problem.point
-        self.is_full = problem.options.get("coverage", "full") == "full"
+        self.is_full = problem.options["coverage"] == "full"
         whole = self._unit(random_direction(problem.rng, self.here.size))
         self.tangents = {TOGETHER: whole}  # before the others: what is wrong in one of them is wrong in it, too
         for name, place in problem.layout.slices.items() if not self.is_full else ():
