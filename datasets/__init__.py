@@ -1,4 +1,7 @@
-"""Labelled tables to train on, each with the meaning and the unit of its columns."""
+"""Labelled tables to train on, each with the meaning and the unit of its columns.
+
+PYTEST_DONT_REWRITE: nothing in it asserts, and pytest would warn where it was imported before.
+"""
 
 # scikit-learn, which takes a second to import, is imported by the functions that need it.
 

@@ -8,12 +8,14 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from checks import GradientReport, Verdict
+from trainer.storage.durable import File
 
 WIDTH = 100
 HEIGHT = 40
@@ -57,7 +59,7 @@ class Lasting:
 
 
 @contextmanager
-def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterator[None]:
+def log_lines(*, quiet: bool, file: File | Path | None, go_on: bool = False) -> Iterator[None]:
     """Show log lines (if quiet, only warnings and errors) above a progress bar, and write every line to a file as well.
 
     A terminal that goes away, or a full disk, costs lines and nothing else.
@@ -68,7 +70,8 @@ def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False) -> Iterato
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     handlers[0].setLevel(logging.WARNING if quiet else logging.INFO)
     if file is not None:
-        stream = cast(TextIO, Lasting(file.open("a" if go_on else "w", encoding="utf-8")))
+        raw = File.of(file).open("a" if go_on else "w")
+        stream = cast(TextIO, Lasting(TextIOWrapper(BufferedWriter(raw), encoding="utf-8")))
         handlers.append(logging.StreamHandler(stream))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))

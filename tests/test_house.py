@@ -37,6 +37,7 @@ FLOORS = {
         "report",
         "judge",
         "check",
+        "doors",
         "flat hook torch training",
     ],
     "experiments": [
@@ -59,6 +60,7 @@ OF_TRAINER = {
     "trainer.rows",
     "trainer.storage.archive",
     "trainer.storage.codec",
+    "trainer.storage.durable",
 }
 
 #: What may be imported beyond numpy and the standard library, and where.
@@ -66,7 +68,9 @@ BEYOND_NUMPY = {
     "checks.measure.processes": {"joblib", "threadpoolctl"},  # which scikit-learn brings along
     "checks.report.plot": {"matplotlib"},
     "checks.torch.applied": {"torch"},
+    "checks.torch.function": {"torch"},
     "checks.torch.module": {"torch"},
+    "checks.torch.projected": {"torch"},
     "checks.torch.twin": {"torch"},
     "trainer.callbacks.loggers": {"tensorboardX"},
     "trainer.callbacks.progress_bar": {"tqdm"},
@@ -78,7 +82,7 @@ BEYOND_NUMPY = {
 COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash", "precision"}
 
 MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 17}
-MOST_FLOORS_OF_CHECKS = 8
+MOST_FLOORS_OF_CHECKS = 9
 MOST_FILES = 9  # in a folder
 MOST_LINES = 400  # in a file
 
@@ -86,9 +90,12 @@ MOST_LINES = 400  # in a file
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
 #: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
 #: are the functions; 1,100 the verdict on losses in lower precision, and its campaign; 620 what the words say of
-#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 1,150 issue
-#: "models": other people's, more classes, schedules, metrics and the best epoch, a second fit, save and load.
-MOST_LINES_IN_ALL = 23_600
+#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 1,200 what
+#: keeps other people's files, moved folders and forged fields from harm, two thirds of it parts of the crash campaign;
+#: 1,400 the doors for whatever gradient people write, and nested and complex parameters;
+#: 390 torch's functions and inputs, and what the pytest plugin is told; 1,200 issue "models": other people's, more
+#: classes, schedules, metrics and the best epoch, a second fit, save and load.
+MOST_LINES_IN_ALL = 26_700
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 
@@ -319,7 +326,7 @@ def test_contributing_draws_the_same_floors(package):
 
 @every_package
 def test_a_folder_has_at_most_nine_files(package):
-    folders = {path.parent for path in modules_of(ROOT, package).values()} - {ROOT / "experiments" / "crash"}
+    folders = {path.parent for path in modules_of(ROOT, package).values()}
     for folder in folders:
         files = [path.name for path in folder.glob("*.py") if path.name not in {"__init__.py", "__main__.py"}]
         assert len(files) <= MOST_FILES, folder

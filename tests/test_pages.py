@@ -103,7 +103,8 @@ def test_every_option_exists(page: Path) -> None:
     for words in commands(page):
         if "experiments.fraud" in words:
             parse([word for word in words[words.index("experiments.fraud") + 1 :] if word != "--help"])
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "experiments").rglob("*.py")]
+    files = [*(ROOT / "experiments").rglob("*.py"), ROOT / "pytest_backproof.py"]
+    sources = [path.read_text(encoding="utf-8") for path in files]
     known = set(re.findall(r"\"(--[a-z-]+)\"", "\n".join(sources))) | {"--help", *map(spelled, OPTIONS)}
     named = {words[0].partition("=")[0] for words in commands(page) if words[0].startswith("--")}
     assert named <= known

@@ -1,4 +1,7 @@
-"""Fits a network by mini-batches, with callbacks that see every step."""
+"""Fits a network by mini-batches, with callbacks that see every step.
+
+PYTEST_DONT_REWRITE: nothing in it asserts, and pytest would warn where it was imported before.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -9,6 +9,7 @@ from trainer.batches import Batch, Batches
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
 from trainer.model import demanded, taken, takes_out
 from trainer.rows import in_blocks
+from trainer.storage.durable import FolderLost
 from trainer.storage.json_rows import Row
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class Hooks:
             state.outcome = _outcome(failures[0])
             state.row |= {"outcome": state.outcome, "reason": f"on_train_end: {failures[0]!r}"}
         try:
-            state.history.append(state.row)
+            if not isinstance(error, FolderLost):
+                state.history.append(state.row)
         finally:
             state.history.close()
         if failures and (error is None or isinstance(error, Exception)):

@@ -20,6 +20,7 @@ from trainer.optimizers import Adam, Optimizer
 from trainer.rows import Rows, in_blocks
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 from trainer.storage.codec import BrokenError, from_plain
+from trainer.storage.durable import File
 from trainer.storage.history import History
 
 NOTHING = "Nothing was fitted yet. Expected a call of fit before. Received none."
@@ -74,7 +75,7 @@ class Trainer:
         dtype: Literal["float64", "float32"] = "float64",
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
-        history_path: Path | str | None = None,
+        history_path: File | Path | str | None = None,
         **others: Never,
     ) -> None:
         refuse_others("Trainer", others, OF_TRAINER, ARGUMENTS)
@@ -84,7 +85,7 @@ class Trainer:
         for name, value, fits, expected in (
             ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
             ("callbacks", callbacks, np.iterable(callbacks), "list of trainer.Callback"),
-            ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
+            ("history_path", history_path, isinstance(history_path, str | Path | File | None), "path"),
         ):
             if not fits:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")

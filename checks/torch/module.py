@@ -2,42 +2,56 @@
 
 import logging
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 
-from checks.check import GradientCheckError, check_gradients
+from checks.check import GradientCheckError
 from checks.report.loop import Loop
 from checks.report.report import GradientReport
+from checks.report.suite import tell
 from checks.torch.applied import Gradients, compare_applied, gradients_of
-from checks.torch.twin import LossFunction, Tensors, Twin, generators_untouched, mapped, one_thread, tensors_in
+from checks.torch.twin import (
+    LossFunction,
+    Tensors,
+    Twin,
+    Wrt,
+    as_module,
+    generators_untouched,
+    mapped,
+    one_thread,
+    tensors_in,
+)
 
 logger = logging.getLogger(__name__)
 
-SMALL = 100_000  # parameters below which threads would mostly wait for each other
+SMALL = 100_000  # numbers below which threads would mostly wait for each other
+#: In which a copy computes: None for float64, "own" for what it has.
+Precision: TypeAlias = torch.dtype | Literal["own"] | None
 
 
 def check_module(
-    module: torch.nn.Module,
+    module: torch.nn.Module | Callable[..., Any],
     loss_fn: LossFunction,
     inputs: Tensors,
     targets: Tensors,
     *,
     mode: Literal["eval", "own"] = "eval",
-    dtype: torch.dtype | Literal["own"] | None = None,
-    coverage: Literal["full", "directions"] = "full",
+    dtype: Precision = None,
+    wrt: Wrt | None = None,
     **options: Any,
 ) -> GradientReport:
-    """Compare what autograd gives for a module's parameters with the loss it should be the gradient of.
+    """Compare what autograd gives for a module's parameters, or inputs, with the loss it should be the gradient of.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        Deep-copied, where it is, to float64; the module itself, its gradients, buffers and mode are left alone.
+    module : torch.nn.Module or callable
+        Deep-copied, where it is, to float64; the module itself, its gradients, buffers and mode are left alone. A
+        function is called as it is.
     loss_fn : callable
         ``loss_fn(outputs, targets)``, such as ``torch.nn.BCEWithLogitsLoss()``.
     inputs, targets : tensor or tuple of tensors
@@ -49,37 +63,55 @@ def check_module(
     dtype : torch.dtype or "own", optional
         In which the copy computes, in place of float64: for kernels that refuse that. ``"own"`` leaves module and
         tensors as they are. The parameters are then rounded at every evaluation, and the verdict is a coarser one.
-    coverage : {"full", "directions"}, default="full"
-        Every coordinate, ``2n`` evaluations; or one random direction through all of them, a handful.
+    wrt : {"parameters", "inputs", "both"}, optional
+        Whose gradients are checked: by default the parameters', and the inputs' where there are no parameters. Of the
+        inputs, those that require a gradient; where none does, all of floating point. Targets are constants.
     **options
         As in `check_gradients`; the slopes are central differences.
 
     Returns
     -------
     GradientReport
-        A tensor for every parameter that requires a gradient, under its name in ``module.named_parameters()``.
+        A tensor for every parameter that requires a gradient, under its name in ``module.named_parameters()``; and for
+        every input, under its name in ``module.forward``. Complex ones are pairs of real numbers along a last axis.
 
     Raises
     ------
     ValueError, TypeError
-        If an option is out of range, no parameter requires a gradient, or the loss is no real number.
+        If an option is out of range, nothing requires a gradient, or the loss is no real number.
 
     Notes
     -----
     The state of torch's, numpy's and Python's generators is put back. The complex step is not used: few modules,
     and fewer autograd functions, take complex parameters.
     """
-    if mode not in ("eval", "own"):
-        raise ValueError(f"mode is unknown. Expected 'eval' or 'own'. Received {mode!r}.")
+    for name, choice, choices in (
+        ("mode", mode, ("eval", "own")),
+        ("wrt", wrt, (None, "parameters", "inputs", "both")),
+    ):
+        if choice not in choices:
+            expected = " or ".join(map(repr, choices))
+            raise ValueError(f"{name} is unknown. Expected {expected}. Received {choice!r}.")
+    if wrt is None:
+        wrt = "parameters" if list(as_module(module).parameters()) else "inputs"
+    with twin_of(module, loss_fn, inputs, targets, own_mode=mode == "own", dtype=dtype, wrt=wrt) as twin:
+        return twin.check(**options)
+
+
+@contextmanager
+def twin_of(
+    function: Any, loss_fn: LossFunction, inputs: Tensors, targets: Tensors, *, dtype: Precision, **how: Any
+) -> Iterator[Twin]:
+    """Make a twin, and leave torch as it was: its generators, and its threads, of which a small one needs one."""
     if not (dtype is None or dtype == "own" or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)):
         expected = "Expected 'own', or a dtype of floating point such as torch.bfloat16"
         raise TypeError(f"dtype is of the wrong kind. {expected}. Received {dtype!r}.")
-    small = sum(p.numel() for p in module.parameters()) < SMALL
-    with generators_untouched(module), one_thread() if small else nullcontext():
-        precision = torch.float64 if dtype is None else None if dtype == "own" else dtype
-        twin = Twin(module, loss_fn, inputs, targets, own_mode=mode == "own", dtype=precision)
-        options.setdefault("derivative", "central")
-        return check_gradients(twin.loss, twin.gradients, twin.parameters(), coverage=coverage, **options)
+    precision = torch.float64 if dtype is None else None if dtype == "own" else dtype
+    module = as_module(function)
+    n_numbers = sum(tensor.numel() for tensor in tensors_in([list(module.parameters()), inputs]))
+    threads = one_thread() if n_numbers < SMALL else nullcontext()
+    with generators_untouched(module, inputs), threads, torch.inference_mode(False):
+        yield Twin(module, loss_fn, inputs, targets, dtype=precision, **how)
 
 
 class GradientCheckHook(Loop):
@@ -194,7 +226,8 @@ class GradientCheckHook(Loop):
         some = self._some_rows(inputs, targets)
         report = check_module(self.module, loss_fn, *some, rng=self._rng, **self.options)
         if self.applied:
-            report = self._with_applied(report, loss_fn, inputs, targets)
+            found, report = report, self._with_applied(report, loss_fn, inputs, targets)
+            tell(report, found)
         if self._is_to_halt(report, logger):
             raise GradientCheckError(report, self._halted(report))
         return report

@@ -17,7 +17,7 @@ from experiments.bugs.bugs import BUGS, EXERCISE
 from experiments.command import DONE, NOT_SO, UsageError, run_command, signalled
 from experiments.fraud.arguments import parse
 from experiments.fraud.parts import check_of, data_of, network_of, optimizer_of
-from experiments.fraud.resuming import resumed
+from experiments.fraud.resuming import demand_the_same, resumed
 from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
@@ -65,10 +65,10 @@ def run(settings: Settings) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
-    check = check_of(settings)
-    saves = (
-        [] if folder is None or not settings.checkpoint_every else [Checkpoint(folder.path, settings.checkpoint_every)]
-    )
+    check = check_of(settings, None if folder is None else folder.place)
+    saves = []
+    if folder is not None and settings.checkpoint_every:
+        saves = [Checkpoint(folder.place, settings.checkpoint_every, settings=settings.deciding())]
     interruption = Interruption(saves[0] if saves else None)
     watching = [*([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
     trainer = Trainer(
@@ -79,15 +79,16 @@ def run(settings: Settings) -> int:
         dtype=settings.dtype,
         seed=settings.seed,
         callbacks=[*first, *watching, *saves, interruption],
-        history_path=None if folder is None else folder / folder.history,
+        history_path=None if folder is None else folder.place / folder.history,
     )
     with interruption, folder or nullcontext():
-        log = None if folder is None else folder / folder.log
+        log = None if folder is None else folder.place / folder.log
         with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
             snapshot = None
             if folder is not None:
                 if settings.resume:
-                    snapshot = latest_checkpoint(folder.path, trainer.history_path)
+                    snapshot = latest_checkpoint(folder.place, trainer.history_path)
+                    demand_the_same(settings, snapshot)
                 folder.write_json("settings.json", kept_settings(settings))
             return _train(settings, data, trainer, check, folder, snapshot)
 
