@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from checks.training.row_set import RowSet
 from tqdm import tqdm
 
+from checks.training.rows import RowSet
 from experiments.crash.small_run import in_memory
 from experiments.figures import Figure
 from experiments.runs.folder import json_object
