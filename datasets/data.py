@@ -1,11 +1,22 @@
 """Data: a table of payments in three parts, ready for a network."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import pandas
+
 Array = NDArray[np.float64]
+
+
+class Prepares(Protocol):
+    """What turns rows of a table into inputs; `Preparation` is what there is."""
+
+    def transform(self, frame: "pandas.DataFrame") -> Array:
+        """Turn rows into features."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,10 +29,13 @@ class Split:
         One payment a row, C-contiguous. Every column of numbers is in standard deviations of the training rows.
     targets : ndarray of shape (n_samples,), float64
         1.0 for fraud, 0.0 for an honest payment.
+    rows : ndarray of shape (n_samples,), int, optional
+        Where in the table these rows stand, counted from 0; None for a synthetic table.
     """
 
     inputs: Array
     targets: Array
+    rows: NDArray[np.intp] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -53,6 +67,8 @@ class FraudData:
         Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
     warnings : tuple of str
         What of a table is not used, and why.
+    preparation : Preparation, optional
+        What turns other rows of such a table into inputs; None for a synthetic table, whose rows are inputs.
     """
 
     train: Split
@@ -61,6 +77,7 @@ class FraudData:
     feature_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    preparation: Prepares | None = None
 
     @property
     def n_features(self) -> int:

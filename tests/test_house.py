@@ -80,8 +80,9 @@ MOST_LINES = 400  # in a file
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
 #: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
 #: are the functions; 1,100 the verdict on losses in lower precision, and its campaign; 620 what the words say of
-#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote.
-MOST_LINES_IN_ALL = 22_450
+#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote;
+#: 300 a fitted preparation that is kept.
+MOST_LINES_IN_ALL = 22_750
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

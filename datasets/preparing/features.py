@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
+from datasets.preparing.columns import MISSING, finite, numbers_of, texts_of
 from datasets.splits import Rows
 from datasets.wording import listed, shown
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_TEXTS = 100  # different ones in a column; beyond it a column is a name or a number of somebody, not a kind
-MISSING = "(missing)"  # the text of a missing text
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +53,9 @@ class Features:
         """How many features the prepared rows have, at most."""
         return len(self.numbers) + sum(self.n_texts.values())
 
-    def rows(self, some: Rows) -> "pandas.DataFrame":
-        """Return some rows of all columns, missing texts filled in."""
-        import pandas as pd
-
-        taken = {}
-        for name, column in self.columns.items():
-            part = column.iloc[some].reset_index(drop=True)
-            taken[name] = part.astype(object).fillna(MISSING) if name in self.n_texts else part
-        return pd.DataFrame(taken, copy=False)
+    def rows(self, some: Rows) -> "dict[str, pandas.Series]":
+        """Return some rows of all columns."""
+        return {name: column.iloc[some].reset_index(drop=True) for name, column in self.columns.items()}
 
     def notes(self) -> Iterator[str]:
         """Say what becomes of which column."""
@@ -94,26 +86,17 @@ def _plain(column: "pandas.Series") -> Any:
 
     kinds = pd.api.types
     if kinds.is_bool_dtype(column) or (kinds.is_numeric_dtype(column) and not kinds.is_complex_dtype(column)):
-        return pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan), copy=False)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        words = [str(category) for category in column.cat.categories]
-        return column.cat.rename_categories(words) if len(set(words)) == len(words) else column.astype(str)
-    if kinds.is_string_dtype(column) or pd.api.types.infer_dtype(column, skipna=True) in ("string", "mixed-integer"):
-        return column.map(str, na_action="ignore").astype("category")
-    return None
+        return numbers_of(column)
+    if isinstance(column.dtype, pd.CategoricalDtype) or kinds.is_string_dtype(column):
+        return texts_of(column)
+    return texts_of(column) if kinds.infer_dtype(column, skipna=True) in ("string", "mixed-integer") else None
 
 
 def _unfit(column: Any, name: str, train: Rows) -> str | None:
     """Say why a column is to be left out; None if it is not."""
     known = column.iloc[train]
     if column.dtype != "category":
-        infinite = np.isinf(column.to_numpy())
-        if infinite.any():
-            row = int(infinite.argmax())
-            raise ValueError(
-                f"The column {shown(name)!r} is not finite. Expected finite numbers. "
-                f"Received {column.iloc[row]} in row {row + 1:,}."
-            )
+        finite(column, name)
     n_different = int(known.nunique())
     if column.dtype == "category" and n_different > MOST_TEXTS:
         _refuse_numbers_gone_wrong(column, name)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasets.data import Array
-from datasets.wording import listed, shown
+from datasets.wording import in_words, listed, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -40,8 +40,3 @@ def labels_of(column: "pandas.Series") -> tuple[Array, str]:
     else:
         fraud = counts.index[1]
     return (column == fraud).to_numpy().astype(np.float64), in_words(fraud)
-
-
-def in_words(value: object) -> str:
-    """Give a label as it stands in the file: ``1``, not ``1.0``."""
-    return f"{value:.15g}" if isinstance(value, float | np.floating) else str(value)

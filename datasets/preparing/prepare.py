@@ -1,7 +1,7 @@
 """Prepare: split a table, and turn it into what a network takes, by what its training rows alone tell."""
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from datasets.data import FraudData, Split
 from datasets.preparing.features import Features
 from datasets.preparing.labels import labels_of
-from datasets.splits import PARTS, Rows, at_random, by_time
+from datasets.preparing.preparation import Preparation
+from datasets.splits import PARTS, at_random, by_time
 from datasets.tables.memory import memory_for_tables, refuse_more
 from datasets.wording import listed, shown
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import pandas
 
 COPIES = 3  # of the prepared rows that are held at once: the parts, and one of them on its way
-# Standard deviations from the training rows' mean. Squares beyond it overflow in float32, in which a network may train.
-FARTHEST = 1e18
 
 
 def prepare(
@@ -52,10 +51,10 @@ def prepare(
     Returns
     -------
     FraudData
-        With `notes` on what was done. Numbers are standardised as ``(x - mean) / standard deviation``, after
-        missing ones were replaced by the median; each text is a column of its own, 1.0 where it stands and 0.0
-        elsewhere, missing ones among them, and a text that no training row holds is 0.0 everywhere. Mean,
-        deviation, median and texts are those of the training rows.
+        With `notes` on what was done, and the `preparation` that does it to other rows. Numbers are standardised as
+        ``(x - mean) / standard deviation``, after missing ones were replaced by the median; each text is a column
+        of its own, 1.0 where it stands and 0.0 elsewhere, missing ones among them, and a text that no training row
+        holds is 0.0 everywhere. Mean, deviation, median and texts are those of the training rows.
 
     Raises
     ------
@@ -78,8 +77,11 @@ def prepare(
     refuse_more(
         needed, memory_for_tables() if memory is None else memory, f"{name} is, with {features.width:,} features,"
     )
-    inputs, names = _transformed(features, parts)
-    splits = {part: Split(rows, targets[of]) for part, rows, of in zip(PARTS, inputs, parts, strict=True)}
+    preparation = Preparation.fit(features.rows(parts[0]))
+    splits = {
+        part: Split(preparation.transform(features.rows(of)), targets[of], of)
+        for part, of in zip(PARTS, parts, strict=True)
+    }
     n_fraud = int(targets.sum())
     notes = (
         f"{name}: {len(frame):,} rows, of which {n_fraud:,} ({n_fraud / len(frame):.3%}) are fraud: "
@@ -87,7 +89,10 @@ def prepare(
         f"split {how}",
         *features.notes(),
     )
-    return FraudData(**splits, feature_names=names, notes=notes, warnings=tuple(features.dropped_in_words()))
+    warnings = tuple(features.dropped_in_words())
+    return FraudData(
+        **splits, feature_names=preparation.feature_names, notes=notes, warnings=warnings, preparation=preparation
+    )
 
 
 def _refuse_bad_columns(frame: "pandas.DataFrame", target: str, split_by: str | None, name: str) -> None:
@@ -124,36 +129,3 @@ def _times(column: "pandas.Series") -> NDArray[np.generic]:
             f"date in every row. Received {shown(str(column.iloc[row]), 40)!r} in row {row + 1:,}."
         )
     return np.asarray(times.to_numpy(dtype="float64" if pd.api.types.is_numeric_dtype(times) else "datetime64[ns]"))
-
-
-def _transformed(features: Features, parts: tuple[Rows, Rows, Rows]) -> tuple[list[Any], tuple[str, ...]]:
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    numbers, texts = features.numbers, list(features.n_texts)
-    transformer = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, feature_name_combiner=_pair), texts),
-        ],
-        verbose_feature_names_out=False,
-    )
-    with np.errstate(over="ignore", invalid="ignore"):
-        transformer.fit(features.rows(parts[0]))
-        inputs = [np.ascontiguousarray(transformer.transform(features.rows(part)), dtype=np.float64) for part in parts]
-    names = tuple(map(str, transformer.get_feature_names_out()))
-    for rows in inputs:
-        with np.errstate(invalid="ignore"):
-            far = ~(np.abs(rows) < FARTHEST).all(axis=0)
-        if far.any():
-            raise ValueError(
-                f"The column {shown(names[int(far.argmax())])!r} cannot be standardised. Expected values within "
-                f"{FARTHEST:g} standard deviations of the training rows' mean. Received some beyond."
-            )
-    return inputs, names
-
-
-def _pair(column: object, text: object) -> str:
-    return f"{column}={text}"

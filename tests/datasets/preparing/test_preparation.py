@@ -1,0 +1,103 @@
+"""What has learned from training rows makes the same features of any table's rows, and says which are unlike them."""
+
+import json
+from dataclasses import asdict
+from io import StringIO
+
+import numpy as np
+import pytest
+
+from datasets import Preparation, prepare
+from datasets.preparing.columns import MISSING, Number, Text
+
+pd = pytest.importorskip("pandas")
+
+N = 105
+CHANCE = np.random.default_rng(11)
+FRAME = pd.DataFrame(
+    {
+        "Amount": np.where(np.arange(N) % 7 == 2, np.nan, CHANCE.gamma(2.0, 35.0, N).round(2)),
+        "Count": CHANCE.integers(0, 5, N),
+        "Country": pd.Series(np.array(["DE", "FR", None, "XK"], object)[np.arange(N) % 4]),
+        "Code": pd.Series(np.array(["1", "02", "x"], object)[np.arange(N) % 3]),
+        "Class": (np.arange(N) % 5 == 1).astype(int),
+    }
+)
+DATA = prepare(FRAME, "Class")
+PREPARATION = DATA.preparation
+assert isinstance(PREPARATION, Preparation)
+
+
+def test_it_makes_of_the_test_rows_what_the_run_has_tested_on() -> None:
+    assert DATA.test.rows is not None
+    assert np.array_equal(PREPARATION.transform(FRAME.iloc[DATA.test.rows]), DATA.test.inputs)
+    assert PREPARATION.feature_names == DATA.feature_names
+
+
+def test_a_row_becomes_the_same_alone_in_another_order_and_beside_other_columns() -> None:
+    whole = PREPARATION.transform(FRAME)
+    for row in (0, 2, 3, 104):
+        assert np.array_equal(PREPARATION.transform(FRAME.iloc[[row]]), whole[[row]])
+    order = CHANCE.permutation(N)
+    mixed = FRAME.iloc[order].assign(More=1.0)[["More", "Code", "Country", "Amount", "Count"]]
+    assert np.array_equal(PREPARATION.transform(mixed), whole[order])
+
+
+def test_a_csv_file_read_as_texts_or_with_kinds_guessed_gives_the_same_features() -> None:
+    text, whole = FRAME.to_csv(index=False), PREPARATION.transform(FRAME)
+    for options in ({}, {"dtype": str}, {"dtype": {"Code": str}}):
+        assert np.array_equal(PREPARATION.transform(pd.read_csv(StringIO(text), **options)), whole)
+
+
+def test_numbers_are_what_scikit_learn_makes_of_them() -> None:
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    columns = FRAME[["Amount", "Count"]]
+    steps = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(columns.iloc[DATA.train.rows])
+    assert np.allclose(PREPARATION.transform(FRAME)[:, :2], steps.transform(columns), rtol=1e-12, atol=1e-12)
+
+
+def test_its_plain_data_makes_it_again() -> None:
+    kept = json.loads(json.dumps(asdict(PREPARATION)))
+    again = Preparation(
+        tuple(Number(**part) for part in kept["numbers"]),
+        tuple(Text(part["name"], tuple(part["texts"])) for part in kept["texts"]),
+    )
+    assert again == PREPARATION
+    assert np.array_equal(again.transform(FRAME), PREPARATION.transform(FRAME))
+
+
+def test_an_unknown_text_is_nothing_and_missing_values_are_as_in_training() -> None:
+    rows = pd.DataFrame({"Amount": ["", " "], "Count": [1, 2], "Country": ["ES", None], "Code": ["02", np.nan]})
+    features = dict(zip(PREPARATION.feature_names, PREPARATION.transform(rows).T, strict=True))
+    median = next(number for number in PREPARATION.numbers if number.name == "Amount")
+    assert features["Amount"] == pytest.approx([(median.median - median.mean) / median.deviation] * 2)
+    assert features[f"Country={MISSING}"].tolist() == [0.0, 1.0]
+    assert sum(features[name] for name in features if name.startswith("Country="))[0] == 0.0
+    assert sum(features[name] for name in features if name.startswith("Code=")).tolist() == [1.0, 0.0]
+
+
+def test_what_is_unlike_all_training_rows_is_counted() -> None:
+    rows = FRAME.copy()
+    assert all(count == 0 for _, _, count in PREPARATION.strange(FRAME.iloc[DATA.train.rows]))
+    rows["Amount"] *= 1_000.0
+    rows.loc[:6, "Country"] = "ES"
+    counts = {name: count for name, _, count in PREPARATION.strange(rows)}
+    assert counts == {"Amount": int(rows.Amount.notna().sum()), "Count": 0, "Country": 7, "Code": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows.drop(columns=["Amount", "Code"]), "lacks columns.*Expected the 4.*Amount, Code among them"),
+        (lambda rows: rows.rename(columns={"Amount": "amount"}), "perhaps 'amount'"),
+        (lambda rows: rows.assign(Amount="12x"), "'Amount' holds no numbers only.*'12x' in row 1"),
+        (lambda rows: rows.assign(Amount=np.where(np.arange(N) == 6, np.inf, 1.0)), "not finite.*inf in row 7"),
+        (lambda rows: rows.assign(Amount=1e300), "'Amount' cannot be standardised"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused(change: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        PREPARATION.transform(change(FRAME))
