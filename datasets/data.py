@@ -69,6 +69,8 @@ class FraudData:
         What of a table is not used, and why.
     preparation : Preparation, optional
         What turns other rows of such a table into inputs; None for a synthetic table, whose rows are inputs.
+    label : str
+        Which value of which column is fraud, such as ``"Class = 1"``; empty for a synthetic table.
     """
 
     train: Split
@@ -78,6 +80,7 @@ class FraudData:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     preparation: Prepares | None = None
+    label: str = ""
 
     @property
     def n_features(self) -> int:

@@ -6,7 +6,7 @@ field of `Preparation`.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,21 +17,65 @@ if TYPE_CHECKING:
     import pandas
 
 MISSING = "(missing)"  # the text of a missing text
+# Shares of the rows of a table that may have a text that no training row holds, or no number: no news.
+NEW, EMPTY = 0.01, 0.99
 # Standard deviations from the training rows' mean. Squares beyond it overflow in float32, in which a network may train.
 FARTHEST = 1e18
+SKEWED = 3.0  # mean cube of standardised numbers; that of an exponential distribution is 2
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Numbers in standard deviations from their mean."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def fit(cls, values: Array) -> Self:
+        """Learn both; of numbers that are constant, but for rounding, the deviation is 1."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(values.mean()), float(values.std())
+        constant = deviation <= len(values) * np.finfo(np.float64).eps * abs(mean)
+        return cls(mean, 1.0 if constant else deviation)
+
+    def of(self, values: Array) -> Array:
+        """Standardise."""
+        return (values - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class Logarithm:
+    """Skewed numbers, such as amounts, beside themselves: sign and logarithm, of 1 + distance from 0 in a unit."""
+
+    unit: float  # half of the training rows are farther from 0
+    standard: Standard
+
+    @classmethod
+    def fit(cls, values: Array) -> Self:
+        """Learn from numbers that are not all 0."""
+        unit = float(np.median(np.abs(values[values != 0.0])))
+        return cls(unit, Standard.fit(_logarithm(values, unit)))
+
+    def of(self, values: Array) -> Array:
+        """Take it, and standardise."""
+        return self.standard.of(_logarithm(values, self.unit))
+
+
+def _logarithm(values: Array, unit: float) -> Array:
+    return np.sign(values) * np.log1p(np.abs(values) / unit)
 
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers: missing ones become the median, and all are standardised."""
+    """A column of numbers: missing ones become the median, all are standardised, and skewed ones logarithms, too."""
 
-    width: ClassVar[int] = 1
     name: str
     median: float
-    mean: float
-    deviation: float
+    standard: Standard
     least: float  # of the training rows, as is the largest
     largest: float
+    logarithm: Logarithm | None = None
 
     @classmethod
     def fit(cls, name: str, column: "pandas.Series") -> Self:
@@ -40,35 +84,47 @@ class Number:
         known = values[~np.isnan(values)]
         with np.errstate(over="ignore", invalid="ignore"):
             median = float(np.median(known))
-            filled = np.where(np.isnan(values), median, values)
-            mean, deviation = float(filled.mean()), float(filled.std())
-        if not deviation < np.inf:
+        filled = np.where(np.isnan(values), median, values)
+        standard = Standard.fit(filled)
+        if not standard.deviation < np.inf:
             raise ValueError(_too_far(name))
-        constant = deviation <= len(filled) * np.finfo(np.float64).eps * abs(mean)  # but for rounding
-        return cls(name, median, mean, 1.0 if constant else deviation, float(known.min()), float(known.max()))
+        skewed = abs(float(np.mean(standard.of(filled) ** 3))) > SKEWED
+        logarithm = Logarithm.fit(filled) if skewed else None
+        return cls(name, median, standard, float(known.min()), float(known.max()), logarithm)
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return len(self.features)
 
     @property
     def features(self) -> list[str]:
         """Names of what it becomes."""
-        return [self.name]
+        return [self.name] if self.logarithm is None else [self.name, f"log {self.name}"]
 
-    def plain(self, column: "pandas.Series") -> "pandas.Series":
+    def plain(self, column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
         """Give the column of some table as float64; a text that is no number, or an infinity, is a ValueError."""
-        return finite(numbers_of(column), self.name)
+        return finite(numbers_of(column, first_row), self.name, first_row)
 
     def transform(self, column: "pandas.Series") -> Array:
-        """Give the features, shape (n_rows, 1), of a plain column."""
+        """Give the features, shape (n_rows, 1 or 2), of a plain column."""
         values = column.to_numpy()
-        features: Array = (np.where(np.isnan(values), self.median, values) - self.mean) / self.deviation
-        if not (np.abs(features) < FARTHEST).all():
+        filled = np.where(np.isnan(values), self.median, values)
+        features = [self.standard.of(filled)]
+        if not (np.abs(features[0]) < FARTHEST).all():
             raise ValueError(_too_far(self.name))
-        return features[:, None]
+        if self.logarithm is not None:
+            features.append(self.logarithm.of(filled))
+        return np.stack(features, axis=1)
 
-    def strange(self, column: "pandas.Series") -> dict[str, int]:
-        """Count the rows of a plain column that are far from all training rows: by more than their whole range."""
+    def strange(self, column: "pandas.Series") -> dict[str, tuple[int, float]]:
+        """Count the rows of a plain column that are unlike all training rows, and say what share of them may be."""
         values, span = column.to_numpy(), self.largest - self.least
         far = (values < self.least - span) | (values > self.largest + span)
-        return {f"beyond {self.least:g} to {self.largest:g} by more than that range": int(np.count_nonzero(far))}
+        return {
+            f"beyond {self.least:g} to {self.largest:g}, by more than that range": (int(np.count_nonzero(far)), 0.0),
+            "without a number": (int(np.count_nonzero(np.isnan(values))), EMPTY),
+        }
 
 
 @dataclass(frozen=True)
@@ -94,7 +150,7 @@ class Text:
         """Names of what it becomes."""
         return [f"{self.name}={text}" for text in self.texts]
 
-    def plain(self, column: "pandas.Series") -> "pandas.Series":
+    def plain(self, column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
         """Give the column of some table as categories of texts."""
         return texts_of(column)
 
@@ -106,9 +162,9 @@ class Text:
         features[known, places[known]] = 1.0
         return features
 
-    def strange(self, column: "pandas.Series") -> dict[str, int]:
-        """Count the rows of a plain column with a text that no training row holds."""
-        return {"with a text that no training row holds": int(np.count_nonzero(self._places(column) < 0))}
+    def strange(self, column: "pandas.Series") -> dict[str, tuple[int, float]]:
+        """Count the rows of a plain column that are unlike all training rows, and say what share of them may be."""
+        return {"with a text that no training row holds": (int(np.count_nonzero(self._places(column) < 0)), NEW)}
 
     def _places(self, column: "pandas.Series") -> Any:
         """Give the place of each row's text, -1 if there is none."""
@@ -120,7 +176,7 @@ class Text:
 Column = Number | Text
 
 
-def numbers_of(column: "pandas.Series") -> "pandas.Series":
+def numbers_of(column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
     """Turn a column into float64; of texts, too, as they stand in a CSV file."""
     import pandas as pd
 
@@ -133,9 +189,10 @@ def numbers_of(column: "pandas.Series") -> "pandas.Series":
     bad = (given & numbers.isna()).to_numpy()
     if bad.any():
         row = int(bad.argmax())
+        found = f"{shown(str(texts.iloc[row]), 40)!r} in row {first_row + row + 1:,}"
         raise ValueError(
             f"The column {shown(str(column.name))!r} holds no numbers only. Expected numbers, as in the training rows, "
-            f"or nothing where one is missing. Received {shown(str(texts.iloc[row]), 40)!r} in row {row + 1:,}."
+            f"or nothing where one is missing. Received {found}."
         )
     return numbers
 
@@ -153,14 +210,14 @@ def texts_of(column: "pandas.Series") -> "pandas.Series":
     return plain.map(in_words, na_action="ignore").astype("category")
 
 
-def finite(column: "pandas.Series", name: str) -> "pandas.Series":
+def finite(column: "pandas.Series", name: str, first_row: int = 0) -> "pandas.Series":
     """Give a column of float64 back, if nothing in it is infinite."""
     infinite = np.isinf(column.to_numpy())
     if infinite.any():
         row = int(infinite.argmax())
         raise ValueError(
             f"The column {shown(name)!r} is not finite. Expected finite numbers. "
-            f"Received {column.iloc[row]} in row {row + 1:,}."
+            f"Received {column.iloc[row]} in row {first_row + row + 1:,}."
         )
     return column
 

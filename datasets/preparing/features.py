@@ -48,11 +48,6 @@ class Features:
         """Names of the columns of numbers."""
         return [name for name in self.columns if name not in self.n_texts]
 
-    @property
-    def width(self) -> int:
-        """How many features the prepared rows have, at most."""
-        return len(self.numbers) + sum(self.n_texts.values())
-
     def rows(self, some: Rows) -> "dict[str, pandas.Series]":
         """Return some rows of all columns."""
         return {name: column.iloc[some].reset_index(drop=True) for name, column in self.columns.items()}

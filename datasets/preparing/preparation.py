@@ -23,7 +23,7 @@ class Preparation:
     ----------
     numbers : tuple of Number
         Columns of numbers: the median, which stands where one is missing, and mean and standard deviation, in the
-        unit of the column.
+        unit of the column; those of the logarithm, too, where the training rows are skewed.
     texts : tuple of Text
         Columns of texts, and of other values that are kinds: every text that the training rows hold.
     """
@@ -62,16 +62,20 @@ class Preparation:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features: ``Amount`` of a number, ``Country=DE`` of a text."""
+        """Names of the features: ``Amount`` and perhaps ``log Amount`` of a number, ``Country=DE`` of a text."""
         return tuple(name for column in self.columns for name in column.features)
 
-    def plain(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> "dict[str, pandas.Series]":
+    def plain(
+        self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame", *, first_row: int = 0
+    ) -> "dict[str, pandas.Series]":
         """Give the columns of a table that features are made of, as float64 and categories of texts.
 
         Parameters
         ----------
         frame : pandas.DataFrame of shape (n_rows, n_columns)
             With the columns that were learned from; whatever others it has are not looked at.
+        first_row : int, default=0
+            How many rows of the table stand before these: for messages.
 
         Returns
         -------
@@ -88,10 +92,10 @@ class Preparation:
             close = difflib.get_close_matches(lacking[0], names, n=1)
             meant = f", perhaps {shown(close[0])!r}" if close else ""
             raise ValueError(
-                f"The table lacks columns. Expected the {len(self.columns):,} that the model was trained on, "
-                f"{listed(lacking)} among them{meant}. Received {listed(names)}."
+                f"The table lacks columns that the model was trained on. Expected {listed(lacking)}, too{meant}. "
+                f"Received {listed(names) or 'none'}."
             )
-        return {column.name: column.plain(frame[names[column.name]]) for column in self.columns}
+        return {column.name: column.plain(frame[names[column.name]], first_row) for column in self.columns}
 
     def transform(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> Array:
         """Turn rows into features, row by row alike whatever other rows there are.
@@ -119,7 +123,7 @@ class Preparation:
             features[:, start:end] = column.transform(plain[column.name])
         return features
 
-    def strange(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> Iterator[tuple[str, str, int]]:
+    def strange(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> Iterator[tuple[str, str, int, float]]:
         """Say of which columns how many rows are unlike all training rows.
 
         Parameters
@@ -129,8 +133,9 @@ class Preparation:
 
         Yields
         ------
-        tuple of str, str, int
-            Name of the column, how its rows differ, and how many of them, also where it is none.
+        tuple of str, str, int, float
+            Name of the column, how its rows differ, how many of them, also where it is none, and what share of them,
+            from 0 to 1, would be nothing to speak of.
 
         Raises
         ------
@@ -138,5 +143,5 @@ class Preparation:
             As `plain` does.
         """
         for column, values in zip(self.columns, self.plain(frame).values(), strict=True):
-            for how, count in column.strange(values).items():
-                yield column.name, how, count
+            for how, (count, allowed) in column.strange(values).items():
+                yield column.name, how, count, allowed

@@ -1,6 +1,7 @@
 """Prepare: split a table, and turn it into what a network takes, by what its training rows alone tell."""
 
 import difflib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from datasets.data import FraudData, Split
 from datasets.preparing.features import Features
 from datasets.preparing.labels import labels_of
 from datasets.preparing.preparation import Preparation
-from datasets.splits import PARTS, at_random, by_time
+from datasets.splits import at_random, by_time
 from datasets.tables.memory import memory_for_tables, refuse_more
 from datasets.wording import listed, shown
 
@@ -52,9 +53,10 @@ def prepare(
     -------
     FraudData
         With `notes` on what was done, and the `preparation` that does it to other rows. Numbers are standardised as
-        ``(x - mean) / standard deviation``, after missing ones were replaced by the median; each text is a column
-        of its own, 1.0 where it stands and 0.0 elsewhere, missing ones among them, and a text that no training row
-        holds is 0.0 everywhere. Mean, deviation, median and texts are those of the training rows.
+        ``(x - mean) / standard deviation``, after missing ones were replaced by the median; skewed ones have their
+        logarithm beside them. Each text is a column of its own, 1.0 where it stands and 0.0 elsewhere, missing ones
+        among them, and a text that no training row holds is 0.0 everywhere. Mean, deviation, median and texts are
+        those of the training rows.
 
     Raises
     ------
@@ -67,32 +69,41 @@ def prepare(
     if split_by is None:
         parts, how = at_random(targets, seed), "at random"
     else:
-        parts, how = by_time(_times(frame[split_by]), targets), f"by {shown(split_by)}, which is no feature then"
+        parts, how = by_time(times_of(frame[split_by]), targets), f"by {shown(split_by)}, which is no feature then"
     features = Features.of(frame.drop(columns=[target] if split_by is None else [target, split_by]), parts[0])
     if not features.columns:
         raise ValueError(
             f"{name} has no column to learn from. Expected one besides the target. Received {list(frame)}."
         )
-    needed = len(frame) * features.width * np.dtype(np.float64).itemsize * COPIES
-    refuse_more(
-        needed, memory_for_tables() if memory is None else memory, f"{name} is, with {features.width:,} features,"
-    )
     preparation = Preparation.fit(features.rows(parts[0]))
-    splits = {
-        part: Split(preparation.transform(features.rows(of)), targets[of], of)
-        for part, of in zip(PARTS, parts, strict=True)
-    }
+    width = len(preparation.feature_names)
+    needed = len(frame) * width * np.dtype(np.float64).itemsize * COPIES
+    refuse_more(needed, memory_for_tables() if memory is None else memory, f"{name} is, with {width:,} features,")
+    train, validation, test = (Split(preparation.transform(features.rows(of)), targets[of], of) for of in parts)
     n_fraud = int(targets.sum())
     notes = (
         f"{name}: {len(frame):,} rows, of which {n_fraud:,} ({n_fraud / len(frame):.3%}) are fraud: "
         f"{shown(target)} = {shown(fraud)}",
         f"split {how}",
         *features.notes(),
+        *_skewed_in_words(preparation),
     )
-    warnings = tuple(features.dropped_in_words())
     return FraudData(
-        **splits, feature_names=preparation.feature_names, notes=notes, warnings=warnings, preparation=preparation
+        train,
+        validation,
+        test,
+        preparation.feature_names,
+        notes,
+        tuple(features.dropped_in_words()),
+        preparation,
+        f"{shown(target)} = {shown(fraud)}",
     )
+
+
+def _skewed_in_words(preparation: Preparation) -> Iterator[str]:
+    skewed = [number.name for number in preparation.numbers if number.logarithm is not None]
+    if skewed:
+        yield f"skewed numbers, with their logarithm beside them: {listed(skewed)}"
 
 
 def _refuse_bad_columns(frame: "pandas.DataFrame", target: str, split_by: str | None, name: str) -> None:
@@ -115,7 +126,8 @@ def _refuse_bad_columns(frame: "pandas.DataFrame", target: str, split_by: str | 
         )
 
 
-def _times(column: "pandas.Series") -> NDArray[np.generic]:
+def times_of(column: "pandas.Series") -> NDArray[np.generic]:
+    """Give numbers as float64 and dates as datetime64; a ValueError if it holds anything else, or nothing somewhere."""
     import pandas as pd
 
     times = column

@@ -19,7 +19,7 @@ class CSVText(io.RawIOBase):
     Where the size of the whole text is known, in bytes, a table too large is refused at its first block.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, memory: int, size: int | None = None) -> None:
+    def __init__(self, stream: BinaryIO, name: str, memory: float, size: int | None = None) -> None:
         super().__init__()
         self._stream, self._name, self._memory, self._size = stream, name, memory, size
         self._decoder = codecs.getincrementaldecoder("utf-8")()

@@ -16,13 +16,16 @@ from datasets import FraudData
 from experiments.bugs.bugs import BUGS, EXERCISE
 from experiments.command import DONE, NOT_SO, UsageError, run_command, signalled
 from experiments.fraud.arguments import parse
-from experiments.fraud.parts import check_of, data_of, network_of, optimizer_of
+from experiments.fraud.deciding import Decision, decided
+from experiments.fraud.parts import check_of, network_of, optimizer_of, payments_of
+from experiments.fraud.payments import Payments
 from experiments.fraud.resuming import resumed
 from experiments.fraud.settings import LIST_BUGS, Settings
+from experiments.model.model import FILE
 from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
-from experiments.runs.results import Curve, Results, measured, results
+from experiments.runs.results import Results, results
 from experiments.screen import log_lines, of_payments, one_screen, show
 from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
@@ -60,8 +63,8 @@ def run(settings: Settings) -> int:
     if settings.out is not None:
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume)
     try:
-        data = data_of(settings)
-        network, first = network_of(settings, data.n_features)
+        payments = payments_of(settings)
+        network, first = network_of(settings, payments.data.n_features)
     except ValueError as error:
         raise UsageError(str(error)) from error
     np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
@@ -89,7 +92,7 @@ def run(settings: Settings) -> int:
                 if settings.resume:
                     snapshot = latest_checkpoint(folder.path, trainer.history_path)
                 folder.write_json("settings.json", kept_settings(settings))
-            return _train(settings, data, trainer, check, folder, snapshot)
+            return _train(settings, payments, trainer, check, folder, snapshot)
 
 
 def kept_settings(settings: Settings) -> dict[str, Any]:
@@ -102,12 +105,13 @@ def kept_settings(settings: Settings) -> dict[str, Any]:
 
 def _train(
     settings: Settings,
-    data: FraudData,
+    payments: Payments,
     trainer: Trainer,
     check: GradientCheck | None,
     folder: RunFolder | None,
     snapshot: Snapshot | None,
 ) -> int:
+    data = payments.data
     _announce(settings, data, trainer, snapshot)
     started, interrupt = time.perf_counter(), None
     validation = data.validation.inputs, data.validation.targets
@@ -121,17 +125,18 @@ def _train(
         interrupt = error
     seconds = time.perf_counter() - started
     proof, report = (Proof(), None) if check is None else (check.proof, check.report)
-    in_order, test, curve = trainer.outcome in ("completed", "stopped"), None, None
+    in_order, decision = trainer.outcome in ("completed", "stopped"), None
     if in_order:
-        test, curve = measured(trainer.predict_proba(data.test.inputs), data.test.targets)
-    found = results(trainer, proof, seconds, test)
+        decision = decided(settings, payments, trainer, _doubt(trainer))
+    rest = {} if decision is None else {"threshold": decision.model.threshold, "rivals": decision.rivals}
+    found = results(trainer, proof, seconds, None if decision is None else decision.scores, **rest)
     if report is not None and report.verdict is Verdict.FAIL and found.outcome in ("halted", "stopped"):
         title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
         show(f"\n{one_screen(report, title)}", sys.stderr)
     if in_order:
         show(found.in_words(data.test, of_payments(proof)))
     if folder is not None:
-        _keep(folder, settings, trainer, found, check, curve)
+        _keep(folder, settings, trainer, found, check, decision)
         if in_order:
             logger.info("what the run leaves is in %s", folder.path)
     if found.outcome == "diverged":
@@ -152,7 +157,7 @@ def _keep(
     trainer: Trainer,
     found: Results,
     check: GradientCheck | None,
-    curve: Curve | None,
+    decision: Decision | None,
 ) -> None:
     """Write what the run leaves, then how it ended, and last the page, without which the run is whole."""
     proof, report, violation = Proof(), None, None
@@ -162,6 +167,10 @@ def _keep(
     folder.write_json("metrics.json", found.to_dict())
     folder.write_json("proof.json", proof.to_dict() | {"paragraph": paragraph})
     folder.write_arrays("parameters.npz", trainer.parameters)
+    curve = None
+    if decision is not None and decision.curve is not None:
+        decision.model.save(folder / FILE)
+        curve = decision.curve
     if report is not None:
         folder.write_json("report.json", report.to_dict())
     failed = report is not None and report.verdict is Verdict.FAIL
@@ -173,6 +182,12 @@ def _keep(
         return Record.of(kept_settings(settings), trainer.history, **rest)
 
     add_page(folder, report, curve, None if settings.no_report else record)
+
+
+def _doubt(trainer: Trainer) -> str | None:
+    """Say why the model is not to be trusted; None if nothing speaks against it."""
+    failed = sum(row.get("verdict") == Verdict.FAIL for row in trainer.history if row["event"] == "iteration")
+    return f"do not trust this model: {failed} gradient checks of its training FAILED" if failed else None
 
 
 def _began(trainer: Trainer) -> bool:

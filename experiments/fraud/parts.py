@@ -4,25 +4,28 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checks import GradientCheck
-from datasets import FraudData, fetch_table, make_fraud, prepare, read_table
+from datasets import fetch_table, make_fraud, prepare, read_table
 from datasets.wording import shown
 from experiments.bugs.bugs import plant
 from experiments.command import UsageError
+from experiments.fraud.payments import Payments
 from experiments.fraud.settings import CHECK, MOMENTUM, NETWORK, Settings
 from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, Network, Optimizer
 
 OPENML = "openml:"
 
 
-def data_of(settings: Settings) -> FraudData:
+def payments_of(settings: Settings) -> Payments:
     """Make the synthetic table, or read one; a `UsageError` says why nothing can be learned from it."""
     if settings.data is None or settings.target is None:
-        return make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+        data = make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+        return Payments.synthetic(data, settings)
     of_openml = settings.data.startswith(OPENML)
     name = shown(settings.data if of_openml else Path(settings.data).name)
     try:
         frame = fetch_table(settings.data.removeprefix(OPENML)) if of_openml else read_table(settings.data)
-        return prepare(frame, settings.target, split_by=settings.split_by, seed=settings.seed, name=name)
+        data = prepare(frame, settings.target, split_by=settings.split_by, seed=settings.seed, name=name)
+        return Payments.of_table(data, frame, settings)
     except (ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
     except MemoryError as error:

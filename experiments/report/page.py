@@ -7,7 +7,6 @@ from pathlib import Path
 from checks import GradientReport, Verdict
 from experiments.report import pictures
 from experiments.runs.record import Record
-from experiments.runs.results import PRECISION
 from experiments.screen import of_payments
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -64,7 +63,6 @@ def page(record: Record) -> str:
         questions=list(questions(report)) if report is not None else [],
         text=text if len(text) <= LONGEST else f"{text[:LONGEST]}…\n\nreport.json has it all.",
         when=f"{record.checks[-1].iteration:,}" if record.checks else "unknown",
-        precision=PRECISION,
     )
     return html
 
@@ -118,7 +116,7 @@ def facts(record: Record) -> Iterator[tuple[str, str, str]]:
         guessing = "" if record.curve is None else f"{record.curve.share:.3f} by guessing"
         yield "Average precision", f"{metrics.test.average_precision:.3f}", guessing
         yield "ROC AUC", f"{metrics.test.roc_auc:.3f}", "0.500 by guessing"
-        yield f"Recall at {PRECISION:.0%} precision", f"{metrics.test.recall_at_90_precision:.3f}", "on the test rows"
+        yield "Recall", f"{metrics.test.recall:.3f}", "of the frauds among the test rows"
     if record.losses.size:
         yield "Iterations", f"{updates(record):,}", f"{len(record.epochs)} whole epochs"
     if metrics is not None:

@@ -72,9 +72,10 @@ def precision_recall(record: Record) -> Picture | None:
     curve = record.curve
     if curve is None:
         return None
+    precision = 1.0 if curve.cut_precision is None else curve.cut_precision  # of no alarm
     alt = (
         f"Precision against recall on the test rows. At the chosen cut, recall {curve.cut_recall:.3f} and precision "
-        f"{curve.cut_precision:.3f}; guessing has a precision of {curve.share:.3f}."
+        f"{precision:.3f}; guessing has a precision of {curve.share:.3f}."
     )
 
     def draw(figure: Any, width: float) -> None:
@@ -84,12 +85,12 @@ def precision_recall(record: Record) -> Picture | None:
         axes.annotate(
             f"guessing {curve.share:.3f}", (0.0, curve.share), (4, 4), textcoords="offset points", color=PALETTE["soft"]
         )
-        axes.plot([curve.cut_recall], [curve.cut_precision], "o", color=PALETTE["warm"], markersize=8)
+        axes.plot([curve.cut_recall], [precision], "o", color=PALETTE["warm"], markersize=8)
         late = curve.cut_recall > 0.5  # then there is room to the left
-        words = f"cut {curve.cut:.3g}: recall {curve.cut_recall:.3f}\nat precision {curve.cut_precision:.3f}"
+        words = f"cut {curve.cut:.3g}: recall {curve.cut_recall:.3f}\nat precision {precision:.3f}"
         axes.annotate(
             words,
-            (curve.cut_recall, curve.cut_precision),
+            (curve.cut_recall, precision),
             (-10 if late else 10, -12),
             textcoords="offset points",
             ha="right" if late else "left",

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from experiments.command import UsageError
+from experiments.model.model import FILE
 from trainer.callbacks.checkpoint import PATTERN
 from trainer.storage.durable import UNFINISHED, make_folder, replace_file
 from trainer.storage.json_rows import finite, plain
@@ -38,7 +39,7 @@ class RunFolder:
     log = "log.txt"
     lock = "lock"
     files = (
-        *(STATE, "settings.json", history, "metrics.json", "proof.json", "report.json", "parameters.npz", log),
+        *(STATE, "settings.json", history, "metrics.json", "proof.json", "report.json", "parameters.npz", log, FILE),
         *("check.npz", "curve.json", "report.html"),  # for the page, and the page
     )
     findings = "violation-*.npz"

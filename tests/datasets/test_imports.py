@@ -10,7 +10,7 @@ FLOORS = [  # from the ground up; what stands on one floor may import what is be
     {"data", "wording", "memory"},
     {"splits", "table_file", "csv_text"},
     {"read", "columns", "labels"},
-    {"features", "preparation"},
+    {"features", "preparation", "pieces"},
     {"prepare", "fraud", "openml"},
 ]
 

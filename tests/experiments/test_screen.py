@@ -18,7 +18,9 @@ from experiments.screen import HEIGHT, WIDTH, of_payments, one_screen
 from trainer import History
 
 ROOT = Path(__file__).parents[2]
-SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
+SMALL = shlex.split(
+    "--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report --baselines=off"
+)
 N_CHECKS = 4  # in 20 iterations
 Captured = pytest.CaptureFixture[str]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from datasets import Preparation, prepare
-from datasets.preparing.columns import MISSING, Number, Text
+from datasets.preparing.columns import MISSING
+from trainer.storage.codec import from_plain
 
 pd = pytest.importorskip("pandas")
 
@@ -59,12 +60,21 @@ def test_numbers_are_what_scikit_learn_makes_of_them() -> None:
     assert np.allclose(PREPARATION.transform(FRAME)[:, :2], steps.transform(columns), rtol=1e-12, atol=1e-12)
 
 
+def test_skewed_numbers_have_their_logarithm_beside_them() -> None:
+    amounts = np.where(np.arange(N) % 9 == 4, -1.0, 1.0) * np.exp(3.0 * CHANCE.normal(size=N))
+    data = prepare(FRAME.assign(Amount=amounts), "Class")
+    assert data.feature_names[:3] == ("Amount", "log Amount", "Count")
+    assert any("logarithm beside them: Amount" in note for note in data.notes)
+    rows = amounts[data.train.rows]
+    logs = np.sign(rows) * np.log(1.0 + np.abs(rows) / np.median(np.abs(rows)))
+    assert data.train.inputs[:, 1] == pytest.approx((logs - logs.mean()) / logs.std())
+    whole = data.preparation.transform(FRAME.assign(Amount=amounts))
+    for row in range(0, N, 13):
+        assert np.array_equal(data.preparation.transform(FRAME.assign(Amount=amounts).iloc[[row]]), whole[[row]])
+
+
 def test_its_plain_data_makes_it_again() -> None:
-    kept = json.loads(json.dumps(asdict(PREPARATION)))
-    again = Preparation(
-        tuple(Number(**part) for part in kept["numbers"]),
-        tuple(Text(part["name"], tuple(part["texts"])) for part in kept["texts"]),
-    )
+    again = from_plain(Preparation, json.loads(json.dumps(asdict(PREPARATION))))
     assert again == PREPARATION
     assert np.array_equal(again.transform(FRAME), PREPARATION.transform(FRAME))
 
@@ -73,7 +83,7 @@ def test_an_unknown_text_is_nothing_and_missing_values_are_as_in_training() -> N
     rows = pd.DataFrame({"Amount": ["", " "], "Count": [1, 2], "Country": ["ES", None], "Code": ["02", np.nan]})
     features = dict(zip(PREPARATION.feature_names, PREPARATION.transform(rows).T, strict=True))
     median = next(number for number in PREPARATION.numbers if number.name == "Amount")
-    assert features["Amount"] == pytest.approx([(median.median - median.mean) / median.deviation] * 2)
+    assert features["Amount"] == pytest.approx([(median.median - median.standard.mean) / median.standard.deviation] * 2)
     assert features[f"Country={MISSING}"].tolist() == [0.0, 1.0]
     assert sum(features[name] for name in features if name.startswith("Country="))[0] == 0.0
     assert sum(features[name] for name in features if name.startswith("Code=")).tolist() == [1.0, 0.0]
@@ -81,17 +91,22 @@ def test_an_unknown_text_is_nothing_and_missing_values_are_as_in_training() -> N
 
 def test_what_is_unlike_all_training_rows_is_counted() -> None:
     rows = FRAME.copy()
-    assert all(count == 0 for _, _, count in PREPARATION.strange(FRAME.iloc[DATA.train.rows]))
+    before = {(name, how.split()[0]): count for name, how, count, _ in PREPARATION.strange(FRAME.iloc[DATA.train.rows])}
+    assert before.pop(("Amount", "without")) == FRAME.Amount.iloc[DATA.train.rows].isna().sum()
+    assert not any(before.values())
     rows["Amount"] *= 1_000.0
     rows.loc[:6, "Country"] = "ES"
-    counts = {name: count for name, _, count in PREPARATION.strange(rows)}
+    counts = {name: count for name, how, count, _ in PREPARATION.strange(rows) if how != "without a number"}
     assert counts == {"Amount": int(rows.Amount.notna().sum()), "Count": 0, "Country": 7, "Code": 0}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: rows.drop(columns=["Amount", "Code"]), "lacks columns.*Expected the 4.*Amount, Code among them"),
+        (
+            lambda rows: rows.drop(columns=["Amount", "Code"]),
+            "Expected Amount, Code, too.*Received Count, Country, Class",
+        ),
         (lambda rows: rows.rename(columns={"Amount": "amount"}), "perhaps 'amount'"),
         (lambda rows: rows.assign(Amount="12x"), "'Amount' holds no numbers only.*'12x' in row 1"),
         (lambda rows: rows.assign(Amount=np.where(np.arange(N) == 6, np.inf, 1.0)), "not finite.*inf in row 7"),

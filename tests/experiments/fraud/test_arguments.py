@@ -13,7 +13,10 @@ from experiments.fraud.main import main
 from experiments.screen import WIDTH
 
 ROOT = Path(__file__).parents[3]
-SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+SMALL = [
+    *["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"],
+    "--baselines=off",
+]
 Captured = pytest.CaptureFixture[str]
 
 

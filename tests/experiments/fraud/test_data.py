@@ -11,7 +11,7 @@ import pytest
 from experiments.fraud.main import main
 
 N = 210
-OPTIONS = ["--hidden", "3", "--epochs=2", "--batch-size=64", "--check-every=2"]
+OPTIONS = ["--hidden", "3", "--epochs=2", "--batch-size=64", "--check-every=2", "--baselines=off"]
 HEADER = "Time,V1,V2,Kind,Amount,Class"
 Captured = pytest.CaptureFixture[str]
 
