@@ -1,7 +1,7 @@
 """Batches: the rows of a run as a user hands them in, checked once, and cut into pieces in a fresh random order."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from trainer.network.parameters import Array
 
 BLOCK = 65_536  # rows looked at together, so that a memory-mapped file is never held as a whole
 WINDOW = 131_072  # rows of a memory-mapped file that are shuffled together: 16 MB at 30 float32 columns
+PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
 BLOCKS = 16  # contiguous runs of rows that make a window; each is read in one go
 
 
@@ -141,6 +142,15 @@ def checked_targets(targets: ArrayLike, n_rows: int, dtype: DTypeLike, *, both_c
             f"Received {n_rows} rows of class {int(n_positive > 0)}."
         )
     return labels
+
+
+def in_blocks(function: Callable[[Array], Array], rows: Array, dtype: DTypeLike) -> Array:
+    """Give what a function makes of rows in evaluation, called with `PREDICTION_ROWS` at a time as `dtype`."""
+    parts = []
+    for start in range(0, len(rows), PREDICTION_ROWS):
+        parts.append(function(rows[start : start + PREDICTION_ROWS].astype(dtype, copy=False)))
+        release(rows)
+    return np.concatenate(parts)
 
 
 def is_mapped(array: Array) -> bool:

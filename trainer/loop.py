@@ -4,8 +4,11 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from trainer.batches import Batches
+from trainer.argument import is_number
+from trainer.batches import Batch, Batches, in_blocks
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
+from trainer.network.parameters import Array
+from trainer.storage.json_rows import Row
 
 logger = logging.getLogger(__name__)
 
@@ -121,12 +124,30 @@ def run_epochs(state: TrainState, hooks: Hooks, batches: Batches) -> None:
         state.row["epoch_loss"] = place.total / len(state.inputs)
         if state.validation is not None:
             state.row["validation_loss"] = network.loss(parameters, *state.validation)
+            state.row |= _measured(state, state.validation)
         try:
             stop = hooks.call("on_epoch_end", state)
         finally:
             state.history.append(state.row)
         if stop:
             return
+
+
+def _measured(state: TrainState, held_out: Batch) -> Row:
+    """Give what the metrics say of the validation rows."""
+    if not state.metrics:
+        return {}
+
+    def predicted(rows: Array) -> Array:
+        return state.network.predict_proba(state.parameters, rows)
+
+    predictions, row = in_blocks(predicted, held_out.inputs, state.parameters.vector.dtype), {}
+    for name, metric in state.metrics.items():
+        value = metric(held_out.targets, predictions)
+        if not is_number(value):
+            raise TypeError(f"The metric {name!r} gave no number. Expected a float. Received {value!r}.")
+        row[f"validation_{name}"] = float(value)
+    return row
 
 
 def _outcome(error: BaseException) -> Outcome:

@@ -1,6 +1,6 @@
 """Trainer: sets a run up, has its epochs run, and sees to its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trainer.argument import checked_integer
-from trainer.batches import Batch, Batches, checked_inputs, checked_targets, release
-from trainer.callbacks.base import Callback, Outcome, Place, TrainState
+from trainer.batches import Batch, Batches, checked_inputs, checked_targets, in_blocks
+from trainer.callbacks.base import Callback, Metric, Outcome, Place, TrainState
 from trainer.callbacks.snapshot import Snapshot
 from trainer.loop import Hooks, run_epochs
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
 from trainer.storage.history import History
-
-PREDICTION_ROWS = 8_192  # rows predicted together: bounds the memory of the activations
 
 
 class Trainer:
@@ -129,6 +127,7 @@ class Trainer:
         targets: ArrayLike,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         *,
+        metrics: Mapping[str, Metric] | None = None,
         both_classes: bool = True,
         resume: Snapshot | Path | str | None = None,
     ) -> History:
@@ -143,6 +142,9 @@ class Trainer:
         validation : pair of array-likes, optional
             Inputs and targets on which ``"validation_loss"`` is measured after every epoch: the same loss,
             penalty included, without dropout.
+        metrics : mapping of str to callable, optional
+            ``{"average_precision": sklearn.metrics.average_precision_score}`` logs ``"validation_average_precision"``
+            after every epoch: each is called with the targets and the probabilities of the validation rows.
         both_classes : bool, default=True
             Refuse rows of one class only, from which nothing can be learnt but that class.
         resume : Snapshot or path, optional
@@ -175,6 +177,10 @@ class Trainer:
                 received = type(validation).__name__
                 raise TypeError(f"The validation rows are no pair. Expected (inputs, targets). Received {received}.")
             held_out = self._checked(*validation, both_classes=False)
+        if metrics and held_out is None:
+            raise ValueError(
+                "The metrics have no rows. Expected fit(…, validation=(inputs, targets), metrics=…). Received no rows."
+            )
         batches = Batches(*rows, self.batch_size, self.dtype, self.shuffle_window)
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         initial, order, masks = (np.random.default_rng(seed) for seed in seeds)
@@ -201,6 +207,7 @@ class Trainer:
             },
             resumed=snapshot is not None,
             validation=held_out,
+            metrics=_checked_metrics(metrics),
         )
         if snapshot is None:
             state.history = History(self.history_path)
@@ -220,12 +227,7 @@ class Trainer:
             If the inputs are not finite numbers of that shape.
         """
         rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
-        probabilities = []
-        for start in range(0, len(rows), PREDICTION_ROWS):
-            block = rows[start : start + PREDICTION_ROWS].astype(self.dtype, copy=False)
-            probabilities.append(self.network.predict_proba(self.parameters, block))
-            release(rows)
-        return np.concatenate(probabilities)
+        return in_blocks(lambda block: self.network.predict_proba(self.parameters, block), rows, self.dtype)
 
     def _checked(self, inputs: ArrayLike, targets: ArrayLike, both_classes: bool) -> Batch:
         rows = checked_inputs(inputs, self.network.layer_sizes[0], self.dtype)
@@ -246,3 +248,13 @@ class Trainer:
             raise
         finally:
             hooks.end(state, error)
+
+
+def _checked_metrics(metrics: Mapping[str, Metric] | None) -> dict[str, Metric]:
+    if not isinstance(metrics, Mapping | None):
+        raise TypeError(f"The metrics are no mapping. Expected functions by name. Received {metrics!r}.")
+    for name, metric in (metrics or {}).items():
+        if not callable(metric) or not isinstance(name, str) or name == "loss":
+            expected = "a name, other than loss, and a function of targets and predictions"
+            raise TypeError(f"Invalid metric. Expected {expected}. Received {name!r}: {metric!r}.")
+    return dict(metrics or {})

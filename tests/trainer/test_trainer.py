@@ -127,7 +127,7 @@ def test_the_epoch_loss_is_the_mean_over_the_rows_and_the_validation_loss_has_no
 
 
 def test_predictions_of_many_rows_are_those_of_the_network(monkeypatch):
-    monkeypatch.setattr("trainer.trainer.PREDICTION_ROWS", 4)
+    monkeypatch.setattr("trainer.batches.PREDICTION_ROWS", 4)
     trainer = fitted()
     expected = trainer.network.predict_proba(trainer.parameters, INPUTS)
     np.testing.assert_allclose(trainer.predict_proba(INPUTS), expected, rtol=1e-13)  # BLAS blocks differ

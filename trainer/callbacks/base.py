@@ -26,6 +26,8 @@ HOOKS = (
     "on_train_end",
 )
 
+Metric = Callable[[Array, Array], float]  # of targets and predictions
+
 Outcome = Literal["running", "completed", "stopped", "halted", "diverged", "interrupted", "failed"]
 
 
@@ -115,6 +117,8 @@ class TrainState:
         Where the run stands within its epoch, and its generators.
     batch, validation : Batch
         The rows of the current iteration, empty before the first; those for validation, None if there are none.
+    metrics : dict of str to callable
+        Of the validation rows: what `Trainer.fit` was given.
     settings : dict
         Of the trainer, as far as they decide what a run ends with.
     resumed : bool
@@ -151,6 +155,7 @@ class TrainState:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resumed: bool = False
     validation: Batch | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     epoch: int = 0
     iteration: int = 0
     loss: float = math.nan

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from trainer.batches import PREDICTION_ROWS
 from trainer.callbacks.base import Callback, TrainingHalted, TrainState
 from trainer.estimator.labelled_rows import ClassWeight, LabelledRows, RowWeightedNetwork, checked_classes
 from trainer.estimator.sklearn_callbacks import CallbackSupport, fit_task, with_callbacks
@@ -18,7 +19,7 @@ from trainer.network.losses import sigmoid
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import SGD, Adam, Optimizer, OptimizerState
-from trainer.trainer import PREDICTION_ROWS, Trainer
+from trainer.trainer import Trainer
 
 FLOATS = (np.float64, np.float32)  # what a table may stay; anything else becomes the first
 OPTIMIZERS: dict[Any, Callable[[float], Optimizer]] = {"adam": Adam, "sgd": SGD}
