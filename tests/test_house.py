@@ -45,7 +45,7 @@ FLOORS = {
         "runs mapped",
         "report score replay mutants speed foreign precision",
         "fraud applied",
-        "crash",
+        "crash tables",
     ],
 }
 
@@ -70,7 +70,7 @@ BEYOND_NUMPY = {
 }
 
 COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash", "precision"}
-COMMANDS |= {"score"}
+COMMANDS |= {"score", "tables"}
 
 MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 20}
 MOST_FLOORS_OF_CHECKS = 8
@@ -81,10 +81,10 @@ MOST_LINES = 400  # in a file
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
 #: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
 #: are the functions; 1,100 the verdict on losses in lower precision, and its campaign; 620 what the words say of
-#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 90 metrics, and
-#: the best epoch put back; 1,500 the detector that can be used: a preparation, a model and a threshold that are kept,
-#: scoring, and judging.
-MOST_LINES_IN_ALL = 24_050
+#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 90 metrics,
+#: and the best epoch put back; 1,700 the detector that can be used: a preparation, a model and a threshold that are
+#: kept, scoring, and judging.
+MOST_LINES_IN_ALL = 24_250
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

@@ -17,7 +17,15 @@ from experiments.bugs.bugs import BUGS, EXERCISE
 from experiments.command import DONE, NOT_SO, UsageError, run_command, signalled
 from experiments.fraud.arguments import parse
 from experiments.fraud.deciding import Decision, decided
-from experiments.fraud.parts import check_of, network_of, optimizer_of, payments_of
+from experiments.fraud.parts import (
+    METRIC,
+    average_precision,
+    best_epoch_of,
+    check_of,
+    network_of,
+    optimizer_of,
+    payments_of,
+)
 from experiments.fraud.payments import Payments
 from experiments.fraud.resuming import resumed
 from experiments.fraud.settings import LIST_BUGS, Settings
@@ -27,7 +35,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
 from experiments.runs.results import Results, results
 from experiments.screen import log_lines, of_payments, one_screen, show
-from trainer import Checkpoint, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
+from trainer import Checkpoint, EarlyStopping, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
 COPIES = 5  # of the parameters that a training holds: themselves, the gradients, and the optimizer's
@@ -73,7 +81,8 @@ def run(settings: Settings) -> int:
         [] if folder is None or not settings.checkpoint_every else [Checkpoint(folder.path, settings.checkpoint_every)]
     )
     interruption = Interruption(saves[0] if saves else None)
-    watching = [*([] if check is None else [check]), *([] if settings.quiet else [ProgressBar()])]
+    best = best_epoch_of(settings)
+    watching = [*([] if check is None else [check]), best, *([] if settings.quiet else [ProgressBar()])]
     trainer = Trainer(
         network,
         optimizer=optimizer_of(settings),
@@ -116,7 +125,8 @@ def _train(
     started, interrupt = time.perf_counter(), None
     validation = data.validation.inputs, data.validation.targets
     try:
-        trainer.fit(data.train.inputs, data.train.targets, validation, resume=snapshot)
+        metrics = {METRIC: average_precision}
+        trainer.fit(data.train.inputs, data.train.targets, validation, metrics=metrics, resume=snapshot)
     except (GradientCheckError, TrainingDiverged):
         pass  # trainer.outcome and check.report say so
     except KeyboardInterrupt as error:
@@ -128,7 +138,11 @@ def _train(
     in_order, decision = trainer.outcome in ("completed", "stopped"), None
     if in_order:
         decision = decided(settings, payments, trainer, _doubt(trainer))
-    rest = {} if decision is None else {"threshold": decision.model.threshold, "rivals": decision.rivals}
+    rest: dict[str, Any] = {}
+    if decision is not None:
+        best = next(callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping))
+        rest = {"threshold": decision.model.threshold, "rivals": decision.rivals}
+        rest |= {"best_epoch": best.best_epoch or None, "validation_average_precision": best.best}
     found = results(trainer, proof, seconds, None if decision is None else decision.scores, **rest)
     if report is not None and report.verdict is Verdict.FAIL and found.outcome in ("halted", "stopped"):
         title = f"Training {found.outcome} at iteration {trainer.state.iteration}."
@@ -148,7 +162,7 @@ def _train(
         kept = "" if settings.out is None else f" What was achieved until then is in {settings.out}; --resume goes on."
         show(f"Interrupted after {found.iterations:,} iterations.{kept}", sys.stderr)
         return signalled(interrupt)
-    return DONE if found.outcome == "completed" else NOT_SO
+    return DONE if found.outcome == "completed" or (found.outcome == "stopped" and not found.checks_failed) else NOT_SO
 
 
 def _keep(

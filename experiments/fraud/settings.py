@@ -141,13 +141,18 @@ class Settings:
     )
     seed: int = _synthetic("of the table or its split, the training and the check", integer(0, MAX_SEED), 0)
     hidden: list[int] = _network(  # noqa: RUF009 - what it makes is a field
-        "widths of the hidden layers, any number of them", integer(1, 10**6), [16, 8]
+        "widths of the hidden layers, any number of them", integer(1, 10**6), [32, 16]
     )
     activation: Literal["relu", "tanh"] = _network("after every hidden layer", default="relu")
-    dropout: float = _network("rate, after every activation", number("from 0 to below 1", lambda x: 0 <= x < 1), 0.2)
+    dropout: float = _network("rate, after every activation", number("from 0 to below 1", lambda x: 0 <= x < 1), 0.1)
     l2: float = _network("penalty on the weights", number("of at least 0", lambda x: 0 <= x < math.inf), 1e-4)
     positive_weight: float = _network("weight of a fraud in the loss; an honest payment has 1", positive, 1.0)
-    epochs: int = _training("passes over the training rows", integer(1), 20, free=True)
+    epochs: int = _training("passes over the training rows", integer(1), 60, free=True)
+    patience: int | None = _training(
+        "end after so many epochs without a better one; either way the epoch with the best average precision on the "
+        "validation rows is kept (never)",
+        integer(1),
+    )
     batch_size: int = _training("rows per iteration", integer(1), 128)
     optimizer: Literal["adam", "sgd"] = _training(f"sgd has a momentum of {MOMENTUM}", default="adam")
     learning_rate: float = _training(f"({', '.join(f'{r:g} for {name}' for name, r in RATES.items())})", positive)

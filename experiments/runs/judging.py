@@ -35,6 +35,7 @@ class Scores:
     cost: float | None  # where one was named, and what it would be if nothing was called fraud
     cost_of_nothing: float | None
     intervals: dict[str, Interval] = field(default_factory=dict)
+    worse_of_late: str | None = None  # in words, where rows have a time and the last ones are found worse
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ def judged(
     called, fraud = found >= threshold.cut, targets == 1.0
     right, alarms = int(np.sum(called & fraud)), int(np.sum(called))
     cut_recall, cut_precision = right / int(fraud.sum()), right / alarms if alarms else None
+    parts = [
+        Span(name, int(of.sum()), *(int(np.sum(of & some)) for some in (fraud, fraud & called, called)))
+        for name, of in spans.items()
+    ]
     priced = bool(np.any(rows.missed) or np.any(rows.alarm))
     scores = Scores(
         average_precision=float(average_precision_score(targets, found)),
@@ -121,6 +126,7 @@ def judged(
         cost=rows.cost(called) if priced else None,
         cost_of_nothing=rows.cost(np.zeros_like(called)) if priced else None,
         intervals=intervals(rows, threshold.cut, np.random.default_rng(seed)),
+        worse_of_late=worse_of_late(parts),
     )
     precision, recall, _ = precision_recall_curve(targets, found)
     along = np.cumsum(np.abs(np.diff(recall, prepend=1.0)) + np.abs(np.diff(precision, prepend=precision[0])))
@@ -136,10 +142,7 @@ def judged(
         confusion=Confusion(right, alarms - right, int(fraud.sum()) - right, int(np.sum(~called & ~fraud))),
         calibration=list(_calibration(found, targets)),
         uncorrected=list(_calibration(uncorrected, targets)),
-        spans=[
-            Span(name, int(of.sum()), *(int(np.sum(of & some)) for some in (fraud, fraud & called, called)))
-            for name, of in spans.items()
-        ],
+        spans=parts,
     )
     return scores, curve
 
@@ -188,7 +191,7 @@ def worse_of_late(spans: list[Span]) -> str | None:
     for name, part, whole in (("recall", "found", "frauds"), ("precision", "found", "alarms")):
         (a, n), (b, m) = [(_sum(some, part), _sum(some, whole)) for some in (early, late)]
         if n and m and a / n - b / m > 2.0 * (_variance(a, n) + _variance(b, m)) ** 0.5:
-            return f"the last of them are worse: {name} {b / m:.2f} from {late[0].name} on, {a / n:.2f} before"
+            return f"{name} {b / m:.2f} from {late[0].name} on, {a / n:.2f} before"
     return None
 
 

@@ -45,6 +45,8 @@ class Results:
     test: Scores | None  # after an end in good order
     threshold: Threshold | None = None
     rivals: list[Rival] = field(default_factory=list)
+    best_epoch: int | None = None  # whose parameters were kept: the best by the next number
+    validation_average_precision: float | None = None
 
     @property
     def checks_share(self) -> float:
@@ -68,6 +70,11 @@ class Results:
             lines += _scores_in_words(self.test, self.threshold, rows.n_fraud / rows.n_samples)
             lines += _rivals_in_words(self.rivals, self.test)
         lines.append(f"Training: {self.iterations:,} iterations in {self.seconds:.2f} s")
+        if self.best_epoch:
+            lines.append(
+                f"  kept is epoch {self.best_epoch:,} of {self.epochs:,}, "
+                f"with the best average precision on the validation rows, {self.validation_average_precision:.3f}"
+            )
         if self.checks:
             plural = "check" if self.checks == 1 else "checks"
             took = f"took {self.checks_seconds:.2f} s of it, {self.checks_share:.0%}"
@@ -91,8 +98,11 @@ def _scores_in_words(scores: Scores, threshold: Threshold, share: float) -> Iter
     yield line("precision", scores.precision)
     if scores.cost is not None:
         yield f"  {'cost':<{NAME}} {scores.cost:,.2f} ({scores.cost_of_nothing:,.2f} if nothing was called fraud)"
-    how = "chosen on the validation rows for" if threshold.cut < math.inf else "on the validation rows no cut has"
-    yield f"  The threshold was {how} {threshold.rule};" if threshold.cut < math.inf else f"  {how} {threshold.rule};"
+    if scores.worse_of_late is not None:
+        yield f"  It is worse of late: {scores.worse_of_late}."
+    yield f"  The cut was chosen on the validation rows for {threshold.rule};"
+    if threshold.cut == math.inf:
+        yield "  no cut does it."
     yield "  the intervals hold 95 % of samples of the test rows."
 
 

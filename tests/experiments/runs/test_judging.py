@@ -91,5 +91,5 @@ def test_last_weeks_that_are_worse_are_named_and_chance_is_not() -> None:
     assert worse_of_late(good) is None
     assert worse_of_late([*good[:4], Span("week 4", 1_000, 50, 37, 42), good[5]]) is None
     words = worse_of_late([*good, Span("week 6", 1_000, 50, 20, 22), Span("week 7", 1_000, 50, 22, 25)])
-    assert words == "the last of them are worse: recall 0.42 from week 6 on, 0.80 before"
+    assert words == "recall 0.42 from week 6 on, 0.80 before"
     assert worse_of_late(good[:1]) is None
