@@ -13,6 +13,7 @@ from checks.check import GradientCheckError
 from checks.options import STEP, THRESHOLD, Options, refuse_unless_integer
 from checks.report.findings import Applied
 from checks.report.report import GradientReport
+from checks.report.words import line
 from checks.training.applied import AppliedCheck, Step, Watch
 from checks.training.probe import Case, Sampler, Storage
 from checks.training.proof import Proof
@@ -286,7 +287,7 @@ class GradientCheck(Callback):
             return
         state.row.update(report.row())
         if logger.isEnabledFor(LEVELS[report.verdict]):
-            logger.log(LEVELS[report.verdict], "iteration %d  %s", state.iteration, report.summary())
+            logger.log(LEVELS[report.verdict], "%s", line(report, state.iteration))
         if report.verdict is Verdict.FAIL:
             self._keep(state, report, case, step)
             if self.on_failure == "raise":

@@ -34,7 +34,7 @@ from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
 from experiments.runs.results import Results, results
-from experiments.screen import log_lines, of_payments, one_screen, show
+from experiments.screen import log_lines, of_payments, one_screen, show, stride_of
 from trainer import Checkpoint, EarlyStopping, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
@@ -95,7 +95,8 @@ def run(settings: Settings) -> int:
     )
     with interruption, folder or nullcontext():
         log = None if folder is None else folder / folder.log
-        with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume):
+        stride = stride_of(_n_checks(settings, payments.data))
+        with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume, stride=stride):
             snapshot = None
             if folder is not None:
                 if settings.resume:
@@ -224,7 +225,12 @@ def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: S
     how = f"{asked.optimizer}, learning rate {asked.learning_rate:g}, batches of {asked.batch_size}, {asked.dtype}"
     how += ", compiled" if asked.compiled else ""
     logger.info("%d epochs, %s", asked.epochs, how)
-    n_iterations = asked.epochs * -(-data.train.n_samples // asked.batch_size)
+    n_iterations = _n_iterations(asked, data)
+    for options in (callback.options for callback in trainer.callbacks if isinstance(callback, GradientCheck)):
+        how = f"{options.coverage}/{options.derivative}, threshold {options.threshold:g}"
+        logger.info("a gradient check every %d iterations: %s", asked.check_every, how)
+    if (stride := stride_of(_n_checks(asked, data))) > 1:
+        logger.info("of the checks that pass, one in %d is shown on this terminal", stride)
     if not asked.check_every:
         logger.warning("--check-every 0: the gradient is never checked")
     elif asked.check_every > n_iterations:
@@ -238,6 +244,14 @@ def _announce(settings: Settings, data: FraudData, trainer: Trainer, snapshot: S
         logger.warning("planted on purpose, from iteration %d on: %s", max(1, asked.bug_after), asked.bug)
         if asked.bug.startswith("dropout-") and asked.check_dropout == asked.check_applied == "off":
             logger.warning("the check leaves dropout off and cannot see it: --check-applied on can")
+
+
+def _n_iterations(settings: Settings, data: FraudData) -> int:
+    return settings.epochs * -(-data.train.n_samples // settings.batch_size)
+
+
+def _n_checks(settings: Settings, data: FraudData) -> int:
+    return _n_iterations(settings, data) // settings.check_every if settings.check_every else 0
 
 
 def _list_bugs() -> int:
