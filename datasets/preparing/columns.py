@@ -5,18 +5,24 @@ has learned are plain numbers and texts, so that it can be kept in a file. Anoth
 field of `Preparation`.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
 from datasets.data import Array
+from datasets.preparing.dates import ISO, moments
+from datasets.preparing.money import Mark, amounts
 from datasets.wording import in_words, shown
 
 if TYPE_CHECKING:
     import pandas
 
 MISSING = "(missing)"  # the text of a missing text
+OTHER = "(other)"  # that of all kinds but the most frequent ones
+MOST_TEXTS = 100  # different ones in a column; beyond it a column is a name or a number of somebody, not a kind
+DAY = 86_400  # seconds
 # Shares of the rows of a table that may have a text that no training row holds, or no number: no news.
 NEW, EMPTY = 0.01, 0.99
 # Standard deviations from the training rows' mean. Squares beyond it overflow in float32, in which a network may train.
@@ -76,9 +82,10 @@ class Number:
     least: float  # of the training rows, as is the largest
     largest: float
     logarithm: Logarithm | None = None
+    mark: Mark = "."  # the decimal one, where numbers are texts
 
     @classmethod
-    def fit(cls, name: str, column: "pandas.Series") -> Self:
+    def fit(cls, name: str, column: "pandas.Series", mark: str = ".") -> Self:
         """Learn from a plain column."""
         values = column.to_numpy()
         known = values[~np.isnan(values)]
@@ -90,7 +97,12 @@ class Number:
             raise ValueError(_too_far(name))
         skewed = abs(float(np.mean(standard.of(filled) ** 3))) > SKEWED
         logarithm = Logarithm.fit(filled) if skewed else None
-        return cls(name, median, standard, float(known.min()), float(known.max()), logarithm)
+        return cls(name, median, standard, float(known.min()), float(known.max()), logarithm, cast(Mark, mark))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the columns that it is made of."""
+        return (self.name,)
 
     @property
     def width(self) -> int:
@@ -104,7 +116,7 @@ class Number:
 
     def plain(self, column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
         """Give the column of some table as float64; a text that is no number, or an infinity, is a ValueError."""
-        return finite(numbers_of(column, first_row), self.name, first_row)
+        return finite(numbers_of(column, self.mark, first_row), self.name, first_row)
 
     def transform(self, column: "pandas.Series") -> Array:
         """Give the features, shape (n_rows, 1 or 2), of a plain column."""
@@ -137,8 +149,16 @@ class Text:
     @classmethod
     def fit(cls, name: str, column: "pandas.Series") -> Self:
         """Learn from a plain column."""
-        known = column.cat.remove_unused_categories()
-        return cls(name, tuple(sorted({*known.cat.categories, *([MISSING] if known.isna().any() else [])})))
+        counts = column.astype(object).fillna(MISSING).value_counts()
+        texts = sorted(counts.index)
+        if len(texts) > MOST_TEXTS:
+            texts = [*sorted(counts.index[: MOST_TEXTS - 1]), OTHER]
+        return cls(name, tuple(texts))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the columns that it is made of."""
+        return (self.name,)
 
     @property
     def width(self) -> int:
@@ -169,32 +189,130 @@ class Text:
     def _places(self, column: "pandas.Series") -> Any:
         """Give the place of each row's text, -1 if there is none."""
         place = {text: number for number, text in enumerate(self.texts)}
-        of = [place.get(text, -1) for text in [*column.cat.categories, MISSING]]  # code -1 is that of a missing one
+        other = place.get(OTHER, -1)
+        of = [place.get(text, other) for text in [*column.cat.categories, MISSING]]  # code -1 is that of a missing one
         return np.array(of, dtype=np.intp)[column.cat.codes.to_numpy()]
 
 
-Column = Number | Text
+@dataclass(frozen=True)
+class Date:
+    """A column of dates: their hour, their weekday, and their age in days, so far as these differ.
+
+    The age is that at the moment of the row, where the rows are split by a date, and else at the newest date of the
+    training rows. The moment itself has none: no later one was ever trained on.
+    """
+
+    name: str
+    form: str  # of texts
+    newest: str  # of the training rows, ISO 8601
+    moment: str | None  # the column of the moment of the row
+    parts: tuple[Number, ...]
+
+    @classmethod
+    def fit(cls, name: str, columns: "Mapping[str, pandas.Series]", form: str, moment: str | None) -> Self:
+        """Learn from plain columns, of which one is the moment of each row."""
+        column = columns[name]
+        date = cls(name, form, column.max().isoformat(), moment, ())
+        numbers = date._numbers(*(columns[need] for need in date.needs)).items()
+        return replace(date, parts=tuple(Number.fit(part, of) for part, of in numbers if of.nunique() > 1))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the columns that it is made of."""
+        return (self.name,) if self.moment in (None, self.name) else (self.name, self.moment)
+
+    @property
+    def width(self) -> int:
+        """How many features it becomes."""
+        return len(self.features)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of what it becomes."""
+        return [feature for part in self.parts for feature in part.features]
+
+    def plain(self, column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
+        """Give the column of some table as dates in UTC without a zone; a text that is none is a ValueError."""
+        return dates_of(column, self.form, first_row)
+
+    def transform(self, *columns: "pandas.Series") -> Array:
+        """Give the features, shape (n_rows, n_parts), of plain columns."""
+        numbers = self._numbers(*columns)
+        return np.concatenate([part.transform(numbers[part.name]) for part in self.parts], axis=1)
+
+    def strange(self, *columns: "pandas.Series") -> dict[str, tuple[int, float]]:
+        """Count the rows of plain columns that are unlike all training rows, and say what share of them may be."""
+        numbers = self._numbers(*columns)
+        age = [part.strange(numbers[part.name]) for part in self.parts if part.name == self._age]
+        return {f"of an age {how}": count for found in age for how, count in found.items()}
+
+    @property
+    def _age(self) -> str:
+        return f"{self.name} age in days"
+
+    def _numbers(self, column: "pandas.Series", moment: "pandas.Series | None" = None) -> "dict[str, pandas.Series]":
+        import pandas as pd
+
+        numbers = {f"{self.name} hour": column.dt.hour, f"{self.name} weekday": column.dt.day_of_week}
+        if self.moment != self.name:
+            since = (pd.Timestamp(self.newest) if moment is None else moment) - column
+            numbers[self._age] = since.dt.total_seconds() / DAY
+        return {name: number.astype(np.float64) for name, number in numbers.items()}
 
 
-def numbers_of(column: "pandas.Series", first_row: int = 0) -> "pandas.Series":
-    """Turn a column into float64; of texts, too, as they stand in a CSV file."""
+Column = Number | Text | Date
+
+
+def dates_of(column: "pandas.Series", form: str = ISO, first_row: int = 0) -> "pandas.Series":
+    """Turn a column into dates, in UTC without a zone; of texts, too."""
+    import pandas as pd
+
+    plain = column.reset_index(drop=True)
+    if pd.api.types.is_datetime64_any_dtype(plain):
+        return plain if plain.dt.tz is None else plain.dt.tz_convert("UTC").dt.tz_localize(None)
+    codes, texts = pd.factorize(plain.astype(object))
+    read = moments(texts, form)
+    dates = read.reindex(codes).reset_index(drop=True)  # of a missing one, -1, NaT
+    _refuse_others(dates.isna() & (codes >= 0), plain, "dates", first_row)
+    return dates
+
+
+def numbers_of(column: "pandas.Series", mark: Mark = ".", first_row: int = 0) -> "pandas.Series":
+    """Turn a column into float64; of texts, too, as they stand in a file, with this decimal mark."""
     import pandas as pd
 
     kinds = pd.api.types
     if kinds.is_bool_dtype(column) or (kinds.is_numeric_dtype(column) and not kinds.is_complex_dtype(column)):
         return pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan), copy=False)
-    texts = column.reset_index(drop=True).astype(object)
-    given = texts.notna() & (texts.astype(str).str.strip() != "")
-    numbers = pd.to_numeric(texts.where(given), errors="coerce").astype(np.float64)
-    bad = (given & numbers.isna()).to_numpy()
+    codes, found = pd.factorize(column.reset_index(drop=True).astype(object))
+    texts = [str(text).strip() for text in found]
+    values = read_numbers(texts, mark)
+    numbers = pd.Series(np.append(values, np.nan)[codes])  # of a missing one, -1
+    given = np.array([*map(bool, texts), False])[codes]
+    _refuse_others(numbers.isna() & given, column, "numbers", first_row)
+    return numbers
+
+
+def read_numbers(texts: Sequence[str], mark: Mark) -> Array:
+    """Read texts as numbers, plain ones or amounts with this decimal mark; NaN where one is neither."""
+    import pandas as pd
+
+    values = amounts(texts, mark)
+    if mark == "." and np.isnan(values).any():  # 1e-5 is no amount
+        plain = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
+        values = np.where(np.isnan(values), plain, values)
+    return values
+
+
+def _refuse_others(wrong: "pandas.Series", column: "pandas.Series", expected: str, first_row: int) -> None:
+    bad = wrong.to_numpy()
     if bad.any():
         row = int(bad.argmax())
-        found = f"{shown(str(texts.iloc[row]), 40)!r} in row {first_row + row + 1:,}"
+        found = f"{shown(str(column.iloc[row]), 40)!r} in row {first_row + row + 1:,}"
         raise ValueError(
-            f"The column {shown(str(column.name))!r} holds no numbers only. Expected numbers, as in the training rows, "
-            f"or nothing where one is missing. Received {found}."
+            f"The column {shown(str(column.name))!r} holds no {expected} only. Expected {expected}, as in the training "
+            f"rows, or nothing where one is missing. Received {found}."
         )
-    return numbers
 
 
 def texts_of(column: "pandas.Series") -> "pandas.Series":

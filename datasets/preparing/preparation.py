@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from datasets.data import Array
-from datasets.preparing.columns import Column, Number, Text
+from datasets.preparing.columns import Column, Date, Number, Text
+from datasets.preparing.dates import ISO
 from datasets.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -25,20 +27,33 @@ class Preparation:
         Columns of numbers: the median, which stands where one is missing, and mean and standard deviation, in the
         unit of the column; those of the logarithm, too, where the training rows are skewed.
     texts : tuple of Text
-        Columns of texts, and of other values that are kinds: every text that the training rows hold.
+        Columns of texts, and of other values that are kinds: every text that the training rows hold, or the most
+        frequent ones.
+    dates : tuple of Date
+        Columns of dates: hour (0 to 23), weekday (0 is Monday) and age in days.
     """
 
     numbers: tuple[Number, ...]
     texts: tuple[Text, ...]
+    dates: tuple[Date, ...] = ()
 
     @classmethod
-    def fit(cls, columns: "Mapping[str, pandas.Series]") -> Self:
+    def fit(
+        cls,
+        columns: "Mapping[str, pandas.Series]",
+        read_as: Mapping[str, str] = MappingProxyType({}),
+        moment: str | None = None,
+    ) -> Self:
         """Learn from training rows.
 
         Parameters
         ----------
         columns : mapping of str to pandas.Series of shape (n_rows,)
-            float64 with NaN where one is missing, or categories of texts.
+            float64 with NaN where one is missing, categories of texts, or dates.
+        read_as : mapping of str to str, optional
+            Of columns that stand in the file as texts: the decimal mark of numbers, or the format of dates.
+        moment : str, optional
+            The column of dates that tells when a row was: the age of other dates is that at this moment.
 
         Returns
         -------
@@ -50,25 +65,28 @@ class Preparation:
             If numbers are too large to be standardised.
         """
         words = [name for name, column in columns.items() if column.dtype == "category"]
+        days = [name for name, column in columns.items() if column.dtype.kind == "M"]
+        numbers = [name for name in columns if name not in words and name not in days]
         return cls(
-            tuple(Number.fit(name, column) for name, column in columns.items() if name not in words),
+            tuple(Number.fit(name, columns[name], read_as.get(name, ".")) for name in numbers),
             tuple(Text.fit(name, columns[name]) for name in words),
+            tuple(Date.fit(name, columns, read_as.get(name, ISO), moment) for name in days),
         )
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Every column, in the order of the features."""
-        return (*self.numbers, *self.texts)
+        return (*self.numbers, *self.texts, *self.dates)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features: ``Amount`` and perhaps ``log Amount`` of a number, ``Country=DE`` of a text."""
+        """Names of the features: ``Amount``, maybe ``log Amount``, of a number, ``Country=DE`` of a text, ``Day hour``."""
         return tuple(name for column in self.columns for name in column.features)
 
     def plain(
         self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame", *, first_row: int = 0
     ) -> "dict[str, pandas.Series]":
-        """Give the columns of a table that features are made of, as float64 and categories of texts.
+        """Give the columns of a table that features are made of, as float64, categories of texts, and dates.
 
         Parameters
         ----------
@@ -120,7 +138,8 @@ class Preparation:
         features, end = np.empty((n_rows, len(self.feature_names))), 0
         for column in self.columns:
             start, end = end, end + column.width
-            features[:, start:end] = column.transform(plain[column.name])
+            if column.width:
+                features[:, start:end] = column.transform(*(plain[name] for name in column.needs))
         return features
 
     def strange(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> Iterator[tuple[str, str, int, float]]:
@@ -142,6 +161,7 @@ class Preparation:
         ValueError
             As `plain` does.
         """
-        for column, values in zip(self.columns, self.plain(frame).values(), strict=True):
-            for how, (count, allowed) in column.strange(values).items():
+        plain = self.plain(frame)
+        for column in self.columns:
+            for how, (count, allowed) in column.strange(*(plain[name] for name in column.needs)).items():
                 yield column.name, how, count, allowed

@@ -9,7 +9,8 @@ HOUSE = Path(datasets.__file__).parent
 FLOORS = [  # from the ground up; what stands on one floor may import what is below it
     {"data", "wording", "memory"},
     {"splits", "table_file", "csv_text"},
-    {"read", "columns", "labels"},
+    {"read", "dates", "money", "suspects", "labels"},
+    {"columns"},
     {"features", "preparation", "pieces"},
     {"prepare", "fraud", "openml"},
 ]
