@@ -10,3 +10,29 @@ from datasets.preparing.prepare import prepare
 from datasets.tables.read import read_table
 
 __all__ = ["FraudData", "Preparation", "Split", "fetch_table", "make_fraud", "prepare", "read_table"]
+
+#: Names that are looked for in Hugging Face's package of the same name.
+OF_HUGGING_FACE = {
+    *(
+        "ClassLabel",
+        "Dataset",
+        "DatasetDict",
+        "Features",
+        "IterableDataset",
+        "IterableDatasetDict",
+        "Sequence",
+        "Value",
+    ),
+    *("concatenate_datasets", "interleave_datasets", "load_dataset", "load_dataset_builder", "load_from_disk"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Say whose package this is where something of the other one is looked for."""
+    if name in OF_HUGGING_FACE:
+        raise ImportError(
+            f"`datasets` is backproof's package here, and has no {name}: for Hugging Face's of the same name go on in "
+            "an environment without backproof, or from another folder than backproof's",
+            name=__name__,
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+LEAK = "LEAK: "  # how a warning begins that a column tells the labels alone
+
 
 class Prepares(Protocol):
     """What turns rows of a table into inputs; `Preparation` is what there is."""
@@ -66,7 +68,7 @@ class FraudData:
     notes : tuple of str
         Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
     warnings : tuple of str
-        What of a table is not used, and why.
+        What of a table is not used, or was guessed, and why; leaks first.
     preparation : Preparation, optional
         What turns other rows of such a table into inputs; None for a synthetic table, whose rows are inputs.
     label : str
@@ -81,6 +83,11 @@ class FraudData:
     warnings: tuple[str, ...] = ()
     preparation: Prepares | None = None
     label: str = ""
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """Those of the warnings that call a column a leak."""
+        return tuple(warning for warning in self.warnings if warning.startswith(LEAK))
 
     @property
     def n_features(self) -> int:

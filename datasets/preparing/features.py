@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.data import Array
+from datasets.data import LEAK, Array
 from datasets.preparing.columns import MISSING, MOST_TEXTS, dates_of, finite, numbers_of, read_numbers, texts_of
 from datasets.preparing.dates import formats_of
 from datasets.preparing.money import currencies, decimal_mark
@@ -89,7 +89,7 @@ class Features:
             if separates(known, targets[train]):
                 leaks.append(name)
         leak = (
-            f"LEAK: {listed(leaks)} alone tell{'s' * (len(leaks) == 1)} fraud from honest rows. What is known only "
+            f"{LEAK}{listed(leaks)} alone tell{'s' * (len(leaks) == 1)} fraud from honest rows. What is known only "
             f"after the fact is no feature: --drop {' '.join(map(shlex.quote, leaks))} (drop in Python)"
         )
         return replace(self._without(unfit), warnings=(*[leak][: len(leaks)], *self.warnings), n_texts=n_texts)

@@ -80,7 +80,7 @@ class Preparation:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features: ``Amount``, maybe ``log Amount``, of a number, ``Country=DE`` of a text, ``Day hour``."""
+        """Names of the features: ``Amount``, maybe ``log Amount``, ``Country=DE`` of a text, ``Day hour`` of a date."""
         return tuple(name for column in self.columns for name in column.features)
 
     def plain(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.data import FraudData, Split
+from datasets.data import LEAK, FraudData, Split
 from datasets.preparing.dates import ISO, formats_of, moments
 from datasets.preparing.features import Features
 from datasets.preparing.labels import labels_of
@@ -112,6 +112,7 @@ def prepare(
         *_skewed_in_words(preparation),
     )
     warnings = (*doubts, *_copies_told(copies, times is not None), *features.in_words())
+    warnings = tuple(sorted(warnings, key=lambda warning: not warning.startswith(LEAK)))
     return FraudData(
         train,
         validation,

@@ -23,7 +23,7 @@ ROWS = 65_536  # read together from a Parquet file
 PER_CELL = 40
 
 
-def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFrame":
+def read_table(path: Path | str, *, separator: str = ",", memory: int | None = None) -> "pandas.DataFrame":
     """Read a table from a file.
 
     Nothing in the file is unpickled or evaluated, and a table that would not fit into memory is refused: at once
@@ -32,8 +32,10 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
     Parameters
     ----------
     path : path
-        A CSV file (UTF-8, commas, names of the columns in the first line) or a Parquet file; its name ends in
+        A CSV file (UTF-8, names of the columns in the first line) or a Parquet file; its name ends in
         ``.csv``, ``.parquet``, ``.csv.gz`` or ``.parquet.gz``.
+    separator : str, default=","
+        What stands between the columns of a CSV file: one character of ASCII.
     memory : int, optional
         Bytes that the table may take; half of what is free by default.
 
@@ -55,6 +57,8 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
         If pandas or pyarrow is missing, which come with the extra ``tables``.
     """
     memory = memory_for_tables() if memory is None else memory
+    if not (isinstance(separator, str) and len(separator) == 1 and separator.isascii() and separator not in '"\r\n\0'):
+        raise ValueError(f"The separator is none. Expected one character, such as ';'. Received {separator!r}.")
     try:
         import pandas as pd
         import pyarrow as pa
@@ -66,7 +70,9 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
     with refusals(Path(path).name, pa.ArrowException):
         file = TableFile(path)
         refuse_more(file.size, memory, f"{file.name} is")  # what it decompresses to is no less
-        table = _csv(file, memory) if file.ending == ".csv" else _parquet(file, memory)
+        if separator != "," and file.ending != ".csv":
+            raise ValueError(f"{file.name} has no separator. Expected a CSV file beside one. Received {separator!r}.")
+        table = _csv(file, memory, separator) if file.ending == ".csv" else _parquet(file, memory)
     if not table.num_rows:
         raise ValueError(f"{file.name} has no rows. Expected some below the names. Received {table.num_columns} names.")
     names, columns = table.column_names, table.columns
@@ -78,20 +84,20 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
     return pd.DataFrame(frame, copy=False)
 
 
-def _csv(file: TableFile, memory: int) -> "pyarrow.Table":
+def _csv(file: TableFile, memory: int, separator: str) -> "pyarrow.Table":
     """Read every column as text: what is a number is seen from all of its rows, not from the first ones."""
     import pyarrow as pa
     from pyarrow import csv
 
     with file.open() as stream:
-        names = header_of(stream.read(BLOCK), file.name)
+        names = header_of(stream.read(BLOCK), file.name, separator)
     refuse_duplicates(names, file.name)
     with file.open() as stream:
-        text = CSVText(stream, file.name, memory, None if file.zipped else file.size)
+        text = CSVText(stream, file.name, memory, None if file.zipped else file.size, separator)
         reader = csv.open_csv(
             text,
             read_options=csv.ReadOptions(block_size=BLOCK),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
+            parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, check_utf8=True
             ),

@@ -72,15 +72,16 @@ def parse(argv: Sequence[str]) -> Settings:
 
 def _contradictions(settings: Settings, typed: set[str]) -> Iterator[str]:
     if settings.data is None:
-        for name in ("target", "split_by"):
-            if (value := getattr(settings, name)) is not None:
-                option = spelled(name)
-                yield f"{option} has no table to name a column of. Expected --data FILE too. Received {value!r}."
+        for name in ("separator", "target", "fraud_label", "split_by", "drop", "categorical"):
+            if value := getattr(settings, name):
+                yield f"{spelled(name)} is of a table of your own. Expected --data FILE too. Received {value!r}."
     elif settings.target is None:
         yield "--data needs to know the labels. Expected --target COLUMN too. Received none."
     else:
         for option in filter(typed.__contains__, map(spelled, OF_SYNTHETIC)):
             yield f"{option} is of the synthetic table. Expected no such option with --data. Received both."
+    if settings.separator and str(settings.data).startswith("openml:"):
+        yield f"--separator is of a CSV file. Expected none with openml:NAME. Received {settings.separator!r}."
     yield from _contradictions_of_the_threshold(settings, typed)
     if settings.compiled and settings.activation != "relu":
         yield f"--compiled knows ReLU only. Expected --activation relu. Received {settings.activation}."
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, option in OPTIONS.items():
         add, kind, default = groups[option.group].add_argument, kinds[name], option.default
         text = option.help.replace("%", "%%")
-        if default is not None:
+        if default not in (None, []):
             text += f" ({' '.join(map(str, default)) if isinstance(default, list) else default})"
         if kind is bool:
             add(spelled(name), action="store_true", help=text)

@@ -34,7 +34,7 @@ from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
 from experiments.runs.results import Results, results
-from experiments.screen import log_lines, of_payments, one_screen, show, stride_of
+from experiments.screen import log_lines, of_payments, one_screen, show, stride_of, wrapped
 from trainer import Checkpoint, EarlyStopping, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
 
@@ -150,6 +150,8 @@ def _train(
         show(f"\n{one_screen(report, title)}", sys.stderr)
     if in_order:
         show(found.in_words(data.test, of_payments(proof)))
+        for leak in data.leaks:
+            show("\n".join(wrapped([leak])))
     if folder is not None:
         _keep(folder, settings, trainer, found, check, decision)
         if in_order:

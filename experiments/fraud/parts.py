@@ -31,8 +31,12 @@ def payments_of(settings: Settings) -> Payments:
     of_openml = settings.data.startswith(OPENML)
     name = shown(settings.data if of_openml else Path(settings.data).name)
     try:
-        frame = fetch_table(settings.data.removeprefix(OPENML)) if of_openml else read_table(settings.data)
-        data = prepare(frame, settings.target, split_by=settings.split_by, seed=settings.seed, name=name)
+        if of_openml:
+            frame = fetch_table(settings.data.removeprefix(OPENML))
+        else:
+            frame = read_table(settings.data, separator=settings.separator or ",")
+        asked = {name: getattr(settings, name) for name in ("split_by", "fraud_label", "drop", "categorical", "seed")}
+        data = prepare(frame, settings.target, **asked, name=name)
         return Payments.of_table(data, frame, settings)
     except (ImportError, ValueError) as error:
         raise UsageError(str(error)) from error

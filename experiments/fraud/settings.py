@@ -91,6 +91,11 @@ def price(text: str) -> float | None:
     return None
 
 
+separator = reader(
+    "one character, such as ';', or tab",
+    lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
+    lambda mark: len(mark) == 1 and mark.isascii() and mark not in '"\r\n',
+)
 positive = number("above 0", lambda x: 0 < x < math.inf)
 share = number("strictly between 0 and 1", lambda x: 0 < x < 1)
 path = reader("a path", str, bool)  # the empty one would be the current folder
@@ -135,9 +140,19 @@ class Settings:
         f"a file ending in {ENDINGS}, or openml:NAME; numbers, texts and gaps are made fit for the network",
         *(path, None, "FILE"),
     )
+    separator: str | None = _own(
+        "what stands between the columns of a CSV file, such as ';' or tab, if it is no comma", *(separator, None, "C")
+    )
     target: str | None = _own("column of two values: 1, True, or else the rarer one is fraud", metavar="COLUMN")
+    fraud_label: str | None = _own("the value of the target that is fraud, where that rule errs", metavar="VALUE")
     split_by: str | None = _own(
-        "train on the oldest 60 %, test on the newest 20 %, and leave this column out of the features", metavar="COLUMN"
+        "train on the oldest 60 %, test on the newest 20 %; of this column only hour and weekday are features, and of "
+        "others that follow it nothing",
+        metavar="COLUMN",
+    )
+    drop: list[str] = _own("columns to leave out", str, [], "COLUMN")  # noqa: RUF009 - as below
+    categorical: list[str] = _own(  # noqa: RUF009
+        "columns of numbers that are kinds, as of countries or shops", str, [], "COLUMN"
     )
     seed: int = _synthetic("of the table or its split, the training and the check", integer(0, MAX_SEED), 0)
     hidden: list[int] = _network(  # noqa: RUF009 - what it makes is a field
