@@ -15,6 +15,7 @@ from datasets.tables.read import (
     numbers_or_texts,
     plain_column,
     refusals,
+    refuse_bad_separator,
     refuse_duplicates,
 )
 from datasets.tables.table_file import TableFile
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def table_pieces(
-    path: Path | str, texts: Collection[str], numbers: Collection[str]
+    path: Path | str, texts: Collection[str], numbers: Collection[str], separator: str = ","
 ) -> "Iterator[tuple[pyarrow.Table, pandas.DataFrame]]":
     """Read a table piece by piece: each as it stands in the file, and its named columns as `read_table` reads them.
 
@@ -37,9 +38,9 @@ def table_pieces(
 
     with refusals(Path(path).name, pa.ArrowException):
         file = TableFile(path)
-        read = _csv if file.ending == ".csv" else _parquet
+        refuse_bad_separator(separator, file)
         with file.open() as stream:
-            for table in read(file, stream):
+            for table in _csv(file, stream, separator) if file.ending == ".csv" else _parquet(file, stream):
                 names = [name for name in table.column_names if name in texts or name in numbers]
                 if file.ending == ".csv":
                     columns = [_plain(table[name], as_texts=name in texts) for name in names]
@@ -49,18 +50,18 @@ def table_pieces(
                 yield table, pd.DataFrame(frame, index=range(table.num_rows))
 
 
-def _csv(file: TableFile, stream: Any) -> "Iterator[pyarrow.Table]":
+def _csv(file: TableFile, stream: Any, separator: str) -> "Iterator[pyarrow.Table]":
     """Read every column as text, to the letter."""
     import pyarrow as pa
     from pyarrow import csv
 
     with file.open() as beginning:
-        names = header_of(beginning.read(BLOCK), file.name)
+        names = header_of(beginning.read(BLOCK), file.name, separator)
     refuse_duplicates(names, file.name)
     reader = csv.open_csv(
         CSVText(stream, file.name, math.inf),
         read_options=csv.ReadOptions(block_size=BLOCK),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+        parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
     )
     yield from _tables(reader, reader.schema, [name.strip() for name in reader.schema.names])

@@ -57,8 +57,6 @@ def read_table(path: Path | str, *, separator: str = ",", memory: int | None = N
         If pandas or pyarrow is missing, which come with the extra ``tables``.
     """
     memory = memory_for_tables() if memory is None else memory
-    if not (isinstance(separator, str) and len(separator) == 1 and separator.isascii() and separator not in '"\r\n\0'):
-        raise ValueError(f"The separator is none. Expected one character, such as ';'. Received {separator!r}.")
     try:
         import pandas as pd
         import pyarrow as pa
@@ -70,8 +68,7 @@ def read_table(path: Path | str, *, separator: str = ",", memory: int | None = N
     with refusals(Path(path).name, pa.ArrowException):
         file = TableFile(path)
         refuse_more(file.size, memory, f"{file.name} is")  # what it decompresses to is no less
-        if separator != "," and file.ending != ".csv":
-            raise ValueError(f"{file.name} has no separator. Expected a CSV file beside one. Received {separator!r}.")
+        refuse_bad_separator(separator, file)
         table = _csv(file, memory, separator) if file.ending == ".csv" else _parquet(file, memory)
     if not table.num_rows:
         raise ValueError(f"{file.name} has no rows. Expected some below the names. Received {table.num_columns} names.")
@@ -192,6 +189,14 @@ def is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def refuse_bad_separator(separator: str, file: TableFile) -> None:
+    """Refuse what cannot stand between columns, or anything but the default where the file has none."""
+    if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0':
+        raise ValueError(f"The separator is none. Expected one character, such as ';'. Received {separator!r}.")
+    if separator != "," and file.ending != ".csv":
+        raise ValueError(f"{file.name} has no separator. Expected a CSV file beside one. Received {separator!r}.")
 
 
 def refuse_duplicates(names: Iterable[str], file: str) -> None:

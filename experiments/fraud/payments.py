@@ -1,5 +1,6 @@
 """Payments: the rows of a run with what is known of them beside the inputs: what errors cost, and when they were."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import FraudData, Preparation, Split
-from datasets.preparing.columns import Number, Standard
+from datasets.preparing.columns import Number, Standard, numbers_of
+from datasets.preparing.money import Mark
 from datasets.preparing.prepare import times_of
 from datasets.wording import listed, shown
 from experiments.command import UsageError
@@ -54,7 +56,8 @@ class Payments:
                 f"--alerts cannot count by the day. Expected a share such as 0.5%, or dates in {settings.split_by}. "
                 "Received numbers there."
             )
-        missed, alarm = (_cost(frame, name, getattr(settings, name)) for name in COSTS)
+        marks = {number.name: number.mark for number in data.preparation.numbers}
+        missed, alarm = (_cost(frame, name, getattr(settings, name), marks) for name in COSTS)
         return cls(data, data.preparation, missed, alarm, times, settings.split_by or "")
 
     def rows(self, split: Split, probabilities: Array) -> Rows:
@@ -85,7 +88,7 @@ class Payments:
         return spans if len(spans) > 1 else {}
 
 
-def _cost(frame: "pandas.DataFrame", name: str, cost: str | None) -> Array | float:
+def _cost(frame: "pandas.DataFrame", name: str, cost: str | None, marks: Mapping[str, Mark]) -> Array | float:
     if cost is None:
         return 0.0
     number = price(cost)
@@ -97,7 +100,7 @@ def _cost(frame: "pandas.DataFrame", name: str, cost: str | None) -> Array | flo
             f"Received {shown(cost)!r}."
         )
     try:
-        costs = frame[cost].to_numpy(dtype=np.float64)
+        costs = numbers_of(frame[cost], marks.get(cost, ".")).to_numpy()
     except (TypeError, ValueError):
         costs = np.array([np.nan])
     bad = ~((costs >= 0.0) & (costs < np.inf))

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from datasets.fraud import MAX_SEED
 from datasets.tables.table_file import ENDINGS
 from experiments.bugs.bugs import BUGS, EXERCISE
+from experiments.command import separator
 
 T = TypeVar("T")
 
@@ -91,11 +92,6 @@ def price(text: str) -> float | None:
     return None
 
 
-separator = reader(
-    "one character, such as ';', or tab",
-    lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
-    lambda mark: len(mark) == 1 and mark.isascii() and mark not in '"\r\n',
-)
 positive = number("above 0", lambda x: 0 < x < math.inf)
 share = number("strictly between 0 and 1", lambda x: 0 < x < 1)
 path = reader("a path", str, bool)  # the empty one would be the current folder

@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.tables.pieces import table_pieces
 from datasets.wording import shown
-from experiments.command import DONE, Parser, UsageError, run_command
+from experiments.command import DONE, Parser, UsageError, run_command, separator
 from experiments.model.model import FILE, FraudModel
 from experiments.score.writing import ENDINGS, writer_of
 from experiments.screen import printable, show
@@ -60,11 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="DIR", help=f"what a run left with --out DIR, or its {FILE}")
     parser.add_argument("table", metavar="FILE", help="payments, in CSV or Parquet, plain or gzip-compressed")
+    parser.add_argument(
+        "--separator", type=separator, default=",", metavar="C", help="between the columns of a CSV file (,)"
+    )
     parser.add_argument("--output", metavar="FILE", help=f"a file ending in {ENDINGS} (the standard output, as CSV)")
 
     def body() -> int:
         options = parser.parse_args(argv)
-        return _score(options.folder, Path(options.table), options.output)
+        return _score(options.folder, Path(options.table), options.separator, options.output)
 
     return run_command(
         "python -m experiments.score",
@@ -74,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _score(folder: str, path: Path, output: str | None) -> int:
+def _score(folder: str, path: Path, mark: str, output: str | None) -> int:
     try:
         model, tally = FraudModel.load(folder), Tally()
         write = writer_of(output or ".csv")
-        pieces = _scored(model, path, tally, typed=str(output).lower().endswith(".parquet"))
+        pieces = _scored(model, path, mark, tally, typed=str(output).lower().endswith(".parquet"))
         if output is None:
             with suppress(BrokenPipeError):  # head has seen enough
                 write(sys.stdout.buffer, pieces)
@@ -114,13 +117,15 @@ class Tally:
                 yield f"warning: {shown(name)}: {count:,} rows ({count / self.rows:.2%}) {how}"
 
 
-def _scored(model: FraudModel, path: Path, tally: Tally, *, typed: bool) -> "Iterator[pyarrow.Table]":
+def _scored(model: FraudModel, path: Path, mark: str, tally: Tally, *, typed: bool) -> "Iterator[pyarrow.Table]":
     """Read a table and give it with both columns added; `typed`, the model's numbers are no texts any more."""
     import pyarrow as pa
 
     preparation = model.preparation
-    texts, numbers = [[c.name for c in of] for of in (preparation.texts, preparation.numbers)]
-    for table, frame in table_pieces(path, texts, numbers):
+    numbers = [number.name for number in preparation.numbers]
+    plain_ones = [number.name for number in preparation.numbers if number.mark == "."]
+    texts = {column.name for column in preparation.columns} - {*plain_ones}
+    for table, frame in table_pieces(path, texts, plain_ones, mark):
         taken = sorted({*ADDED} & {*table.column_names})
         if taken:
             raise ValueError(f"The table is scored already. Expected none with a column {taken[0]!r}. Received one.")

@@ -33,7 +33,7 @@ def payments() -> "pd.DataFrame":
     amounts = np.round(rng.gamma(1.0, 40.0, N) * np.where(fraud_rows, 9.0, 1.0), 2)
     return pd.DataFrame(
         {
-            "Time": np.arange(N),
+            "Time": np.arange(N) * 2,
             "Amount": np.where(np.arange(N) % 11 == 3, "", amounts.astype(str)),
             "Code": np.array(["1", "02", "x"], object)[rng.integers(0, 3, N)],
             "Shop": np.array(['a "good" one', "NA", "here, there", "é"], object)[rng.integers(0, 4, N)],
@@ -72,6 +72,33 @@ def test_every_row_has_the_probability_of_the_runs_own_test(ending: str, run, tm
     cut = json.loads((folder / "metrics.json").read_text())["threshold"]["cut"]
     assert np.array_equal(scored.decision, scored.probability >= float(cut))
     assert scored.columns.tolist() == ["Time", "Amount", "Code", "Shop", "Class", *ADDED]
+
+
+def test_money_dates_kinds_and_a_separator_are_read_as_in_training_in_any_piece(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "Shop": rng.integers(0, 150, N),
+            "When": pd.date_range("2025-01-31", periods=N, freq="7h")[rng.permutation(N)].strftime("%d.%m.%Y %H:%M"),
+            "Amount": [f"{value:,.3f}".translate(str.maketrans(",.", ".,")) for value in rng.gamma(1.0, 4000.0, N)],
+            "Class": np.where(rng.random(N) < 0.3, "Yes", "No"),
+        }
+    )
+    frame.loc[5, "Amount"] = "1.234"  # alone it would be read as 1.234
+    frame.to_csv(tmp_path / "a.csv", index=False, sep=";")
+    asked = ["--data", str(tmp_path / "a.csv"), "--target", "Class", "--separator", ";", "--categorical", "Shop"]
+    asked += shlex.split(
+        "--hidden 5 --epochs=2 --check-every=0 --baselines=off --quiet --no-report --cost-missed Amount"
+    )
+    assert fraud([*asked, "--cost-missed", "Amount", "--cost-alarm", "50", "--out", str(tmp_path / "run")]) == 0
+    expected = FraudModel.load(tmp_path / "run").predict_proba(read_table(tmp_path / "a.csv", separator=";"))
+    for some in ([5], [5, 6, 7], range(N)):
+        frame.iloc[list(some)].to_csv(tmp_path / "b.csv", index=False, sep="\t")
+        out = tmp_path / "scored.parquet"
+        typed = [str(tmp_path / "run"), str(tmp_path / "b.csv"), "--separator", "tab", "--output", str(out)]
+        assert main(typed) == 0
+        assert np.array_equal(pd.read_parquet(out).probability, expected[list(some)])
+        assert pd.read_parquet(out).Amount[0] == 1234.0 or len(some) == N
 
 
 def test_from_python_a_frame_gets_the_same_bits(run) -> None:
