@@ -321,7 +321,7 @@ def texts_of(column: "pandas.Series") -> "pandas.Series":
 
     plain = column.reset_index(drop=True)
     if isinstance(plain.dtype, pd.CategoricalDtype):
-        words = [in_words(category) for category in plain.cat.categories]
+        words = [in_words(category) for category in plain.cat.categories.tolist()]
         if len(set(words)) == len(words):
             return plain.cat.rename_categories(words)
         plain = plain.astype(object)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datasets.data import LEAK, Array
 from datasets.preparing.columns import MISSING, MOST_TEXTS, dates_of, finite, numbers_of, read_numbers, texts_of
-from datasets.preparing.dates import formats_of
+from datasets.preparing.dates import TRIED, formats_of
 from datasets.preparing.money import currencies, decimal_mark
 from datasets.preparing.suspects import is_kind, is_twin, no_feature, separates
 from datasets.splits import Rows
@@ -181,7 +181,7 @@ def _numbers_told(name: str, column: "pandas.Series", mark: Any) -> Iterator[str
     shows = next((text for text in texts if not _is_plain(text)), texts[0])
     value = read_numbers([shows], mark)[0]
     yield f"numbers written as text: {shown(name)}, where {shown(shows, 40)!r} is {value:.15g}; --categorical if not"
-    several = sorted(currencies(texts, mark))
+    several = sorted(currencies(texts))
     if len(several) > 1:
         yield f"several currencies, none of them converted: {shown(name)} has {listed(several)}"
 
@@ -205,6 +205,9 @@ def _unfit(known: Any, name: str, is_kind: bool) -> str | None:
 
 
 def _refuse_numbers_gone_wrong(column: "pandas.Series", texts: list[str]) -> None:
+    some = texts[:: max(1, len(texts) // TRIED)]
+    if min(np.isnan(read_numbers(some, mark)).mean() for mark in (".", ",")) > 0.5:
+        return
     wrong = min((np.isnan(read_numbers(texts, mark)) for mark in (".", ",")), key=np.count_nonzero)
     if wrong.mean() < 0.5:
         bad = column.isin(np.array(texts, dtype=object)[wrong]).to_numpy()

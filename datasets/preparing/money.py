@@ -1,8 +1,10 @@
 """Money: amounts as people write them, with currencies, thousands and one decimal mark or the other."""
 
+import math
 import re
 from collections.abc import Collection, Iterable
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +21,11 @@ CURRENCY = (
 )
 SIGN = "[-+\N{MINUS SIGN}]"
 BETWEEN = r"'\N{RIGHT SINGLE QUOTATION MARK}\s"  # thousands, besides the mark that is not the decimal one
+PARTS = re.compile(rf"(\D*?)([.,]?\d[\d.,{BETWEEN}]*)(\D*)")
+AROUND = re.compile(
+    rf"(?P<open>\()?(?P<sign>{SIGN})?(?P<before>{CURRENCY})?(?P<inner>{SIGN})?#(?P<after>{CURRENCY})?(?(open)\))",
+    re.IGNORECASE,
+)
 
 
 def _form(mark: Mark) -> re.Pattern[str]:
@@ -26,9 +33,7 @@ def _form(mark: Mark) -> re.Pattern[str]:
     other = r"\." if mark == "," else ","
     groups = rf"[1-9]\d{{0,2}}(?P<by>[{other}{BETWEEN}])\d{{3}}(?:(?P=by)\d{{3}})*"
     groups += r"|[1-9]\d?(?:,\d\d)+,\d{3}" if mark == "." else ""
-    number = rf"(?P<number>(?:{groups}|\d+)(?:\{mark}\d*)?|\{mark}\d+)"
-    around = rf"(?P<before>{CURRENCY})?\s*(?P<inner>{SIGN})?\s*{number}\s*(?P<after>{CURRENCY})?"
-    return re.compile(rf"\s*(?P<open>\()?\s*(?P<sign>{SIGN})?\s*{around}\s*(?(open)\))\s*", re.IGNORECASE)
+    return re.compile(rf"(?:{groups}|\d+)(?:\{mark}\d*)?|\{mark}\d+")
 
 
 FORMS: dict[Mark, re.Pattern[str]] = {mark: _form(mark) for mark in (".", ",")}
@@ -36,12 +41,7 @@ FORMS: dict[Mark, re.Pattern[str]] = {mark: _form(mark) for mark in (".", ",")}
 
 def amounts(texts: Iterable[str], mark: Mark) -> Array:
     """Read amounts with a decimal mark, shape (n_texts,); NaN where a text is none. Parentheses are a minus."""
-    values = []
-    for found in map(FORMS[mark].fullmatch, texts):
-        number = "nan" if found is None else re.sub(rf"[^\d{mark}]", "", found["number"]).replace(",", ".")
-        minus = 0 if found is None else sum(found[part] not in (None, "+") for part in ("open", "sign", "inner"))
-        values.append(float(number) * (-1.0) ** minus)
-    return np.array(values, dtype=np.float64)
+    return np.array([_amount(text, mark) for text in texts], dtype=np.float64)
 
 
 def decimal_mark(texts: Collection[str]) -> Mark | None:
@@ -49,14 +49,34 @@ def decimal_mark(texts: Collection[str]) -> Mark | None:
 
     Where both would do, a mark that stands before three digits each time separates thousands: "$1.234" as "€2,500".
     """
-    fits: list[Mark] = [mark for mark in FORMS if all(map(FORMS[mark].fullmatch, texts))]
+    fits: list[Mark] = [mark for mark in FORMS if not any(math.isnan(_amount(text, mark)) for text in texts)]
     if len(fits) < 2:
         return fits[0] if fits else None
     marks = {mark for text in texts for mark in FORMS if mark in text}
     return "," if marks == {"."} else "."
 
 
-def currencies(texts: Iterable[str], mark: Mark) -> set[str]:
+def currencies(texts: Iterable[str]) -> set[str]:
     """Give the currencies that stand beside amounts."""
-    found = [match for text in texts if (match := FORMS[mark].fullmatch(text))]
-    return {match[part].upper().rstrip(".") for match in found for part in ("before", "after") if match[part]}
+    found = filter(None, map(PARTS.fullmatch, texts))
+    return {currency for parts in found for currency in _around(parts[1], parts[3])[1:]}
+
+
+def _amount(text: str, mark: Mark) -> float:
+    parts = PARTS.fullmatch(text)
+    if parts is None:
+        return math.nan
+    sign, number = float(_around(parts[1], parts[3])[0]), parts[2].rstrip()
+    if not sign or not FORMS[mark].fullmatch(number):
+        return math.nan
+    return sign * float(re.sub(rf"[^\d{mark}]", "", number).replace(",", "."))
+
+
+@lru_cache(maxsize=10_000)
+def _around(before: str, after: str) -> tuple[Any, ...]:
+    """Read what stands around a number as its sign, 0 where it cannot stand there, and the currencies."""
+    found = AROUND.fullmatch("".join(f"{before}#{after}".split()))
+    if found is None:
+        return (0.0,)
+    minus = sum(found[part] not in (None, "+") for part in ("open", "sign", "inner"))
+    return ((-1.0) ** minus, *(found[part].upper().rstrip(".") for part in ("before", "after") if found[part]))

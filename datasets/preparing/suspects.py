@@ -15,6 +15,7 @@ MANY = 100  # different numbers; up to so many may be kinds
 OWN = 0.75  # share of the rows with a value of their own from which it numbers or names them
 LEAST_OWN = 25  # texts; of fewer rows each may be another kind
 ALIKE = 0.995  # rank correlation with the time from which a column tells nothing but the time
+SOME = 3_000  # rows that tell most columns from such a one
 STRAY = 0.01  # share of the rarer class on the wrong side with which a column still separates them
 LEAST_DIGITS = 1e15  # of numbers of cards and accounts, where they are no time in microseconds or nanoseconds
 
@@ -74,12 +75,20 @@ def is_twin(column: "pandas.Series", times: NDArray[Any]) -> bool:
     """Say whether a plain column of all rows follows the time or runs against it, so that its later values are new."""
     if column.dtype == "category":
         return False
-    known = column.notna().to_numpy()
-    values, moments = (np.unique(part[known], return_inverse=True)[1] for part in (column.to_numpy(), times))
-    if len(values) < 3 or min(values.max(), moments.max()) < 2:  # fewer than three different ones tell nothing
+    known = np.flatnonzero(column.notna())
+    some = known[:: max(1, len(known) // SOME)]
+    return all(_follows(column.to_numpy()[rows], times[rows]) for rows in (some, known))
+
+
+def _follows(values: NDArray[Any], times: NDArray[Any]) -> bool:
+    if len(values) < 3:
         return False
-    follows = any((np.diff(part[np.lexsort((part, moments))]) >= 0).all() for part in (values, -values))
-    return follows or bool(abs(np.corrcoef(_ranks(values), _ranks(moments))[0, 1]) >= ALIKE)
+    places, moments = (np.unique(part, return_inverse=True)[1] for part in (values, times))
+    if min(places.max(), moments.max()) < 2:  # fewer than three different ones tell nothing
+        return False
+    if abs(np.corrcoef(_ranks(places), _ranks(moments))[0, 1]) >= ALIKE:
+        return True
+    return any((np.diff(part[np.lexsort((part, moments))]) >= 0).all() for part in (places, -places))
 
 
 def _ranks(codes: NDArray[np.intp]) -> Array:

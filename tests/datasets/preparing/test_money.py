@@ -60,4 +60,4 @@ def test_the_decimal_mark_is_that_under_which_all_texts_are_amounts(texts: list[
 
 
 def test_currencies_are_named_once() -> None:
-    assert currencies(["$5", "usd 7", "USD 8", "Rs. 5", "Rs 6", "9"], ".") == {"$", "USD", "RS"}
+    assert currencies(["$5", "usd 7", "USD 8", "Rs. 5", "Rs 6", "9"]) == {"$", "USD", "RS"}
