@@ -1,5 +1,6 @@
 """Features: the columns of a table from which a network can learn, and why the others are left out."""
 
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from datasets.wording import in_words, listed, shown
 
 if TYPE_CHECKING:
     import pandas
+
+
+CODE = re.compile(r"0\d+")  # no number is written so
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +165,8 @@ def _plain(column: "pandas.Series") -> "tuple[pandas.Series, str]":
     texts = texts_of(column)
     used = list(texts.cat.remove_unused_categories().cat.categories)
     plain_numbers = bool(used) and pd.to_numeric(pd.Series(used, dtype=object), errors="coerce").notna().all()
-    if plain_numbers and isinstance(column.dtype, pd.CategoricalDtype):
-        return texts, ""  # they were called kinds
+    if plain_numbers and (isinstance(column.dtype, pd.CategoricalDtype) or any(map(CODE.fullmatch, used))):
+        return texts, ""  # they were called kinds, or are codes
     if used and (mark := "." if plain_numbers else decimal_mark(used)):
         return numbers_of(texts, mark), mark
     if len(used) > MOST_TEXTS:
