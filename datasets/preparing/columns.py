@@ -316,16 +316,16 @@ def _refuse_others(wrong: "pandas.Series", column: "pandas.Series", expected: st
 
 
 def texts_of(column: "pandas.Series") -> "pandas.Series":
-    """Turn a column into categories of texts."""
+    """Turn a column into categories of texts, without the blanks around them; a text of nothing else is missing."""
     import pandas as pd
 
     plain = column.reset_index(drop=True)
     if isinstance(plain.dtype, pd.CategoricalDtype):
-        words = [in_words(category) for category in plain.cat.categories.tolist()]
-        if len(set(words)) == len(words):
+        words = [in_words(category).strip() for category in plain.cat.categories.tolist()]
+        if len({*words, ""}) == len(words) + 1:
             return plain.cat.rename_categories(words)
         plain = plain.astype(object)
-    return plain.map(in_words, na_action="ignore").astype("category")
+    return plain.map(lambda value: in_words(value).strip() or None, na_action="ignore").astype("category")
 
 
 def finite(column: "pandas.Series", name: str, first_row: int = 0) -> "pandas.Series":

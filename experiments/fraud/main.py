@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -33,7 +34,7 @@ from experiments.model.model import FILE
 from experiments.report.main import add_page
 from experiments.runs.folder import RunFolder
 from experiments.runs.record import Record
-from experiments.runs.results import Results, results
+from experiments.runs.results import Results, Table, results
 from experiments.screen import log_lines, of_payments, one_screen, show, stride_of, wrapped
 from trainer import Checkpoint, EarlyStopping, ProgressBar, Snapshot, Trainer, TrainingDiverged, latest_checkpoint
 from trainer.callbacks.interruption import Interruption
@@ -143,6 +144,8 @@ def _train(
     if decision is not None:
         best = next(callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping))
         rest = {"threshold": decision.model.threshold, "rivals": decision.rivals}
+        name = "the synthetic table" if settings.data is None else Path(settings.data).name
+        rest["table"] = Table.of(name, data)
         rest |= {"best_epoch": best.best_epoch or None, "validation_average_precision": best.best}
     found = results(trainer, proof, seconds, None if decision is None else decision.scores, **rest)
     if report is not None and report.verdict is Verdict.FAIL and found.outcome in ("halted", "stopped"):

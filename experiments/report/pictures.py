@@ -103,6 +103,31 @@ def precision_recall(record: Record) -> Picture | None:
     return _picture("curve", alt, draw)
 
 
+def calibration(record: Record) -> Picture | None:
+    """Draw the share of fraud against the probability, before and after it was put right; None without test rows."""
+    curve, metrics = record.curve, record.metrics
+    if curve is None or metrics is None or metrics.test is None or not curve.calibration:
+        return None
+    before = curve.uncorrected != curve.calibration
+    of = [("as used", curve.calibration, metrics.test.brier, ("o", "blue"))]
+    of += [("as trained", curve.uncorrected, metrics.test.brier_uncorrected, ("D", "warm"))] if before else []
+    briers = ", ".join(f"{name} {brier:.4f}" for name, _, brier, _ in of)
+    alt = f"Share of fraud among rows of about the same probability. Brier score {briers}; 0 is best."
+
+    def draw(figure: Any, width: float) -> None:
+        axes = _axes(figure, width)
+        axes.plot([0.0, 1.0], [0.0, 1.0], color=PALETTE["soft"], linewidth=1.0, linestyle=(0, (2, 2)))
+        for name, bins, brier, (marker, colour) in of:
+            at, shares = [part.mean for part in bins], [part.share for part in bins]
+            style = {"linestyle": "none", "marker": marker, "markersize": 6.0, "clip_on": False, "zorder": 3}
+            axes.plot(at, shares, color=PALETTE[colour], label=f"{name}: Brier score {brier:.4f}", **style)
+        axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.04), xlabel="probability of fraud, as the model says")
+        axes.legend(loc="upper left", frameon=False, labelcolor=PALETTE["ink"])
+        _titled(axes, "share of fraud among the rows")
+
+    return _picture("calibration", alt, draw)
+
+
 def _picture(name: str, alt: str, draw: Callable[[Any, float], object]) -> Picture:
     return Picture(name, alt, *(svg(draw, f"{name}-{int(width)}", width, HEIGHT[width]) for width in (WIDE, NARROW)))
 

@@ -5,11 +5,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from checks import Verdict
 from checks.training.proof import Proof
-from datasets import Split
+from datasets import FraudData, Split
 from experiments.model.threshold import Threshold
 from experiments.runs.judging import Scores
 from experiments.screen import WIDTH, wrapped
@@ -30,6 +30,26 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What a run has learned from and was judged on; rows and frauds are those to train, to validate and to test."""
+
+    name: str
+    rows: tuple[int, int, int]
+    frauds: tuple[int, int, int]
+    features: int
+    notes: list[str]  # what was made of its columns
+    warnings: list[str]  # what of it is not used
+
+    @classmethod
+    def of(cls, name: str, data: FraudData) -> Self:
+        """Describe it."""
+        parts = data.train, data.validation, data.test
+        train, validation, test = ((part.n_samples, part.n_fraud) for part in parts)
+        rows, frauds = zip(train, validation, test, strict=True)
+        return cls(name, rows, frauds, data.n_features, list(data.notes), list(data.warnings))
+
+
+@dataclass(frozen=True)
 class Results:
     """What `metrics.json` holds."""
 
@@ -45,6 +65,7 @@ class Results:
     test: Scores | None  # after an end in good order
     threshold: Threshold | None = None
     rivals: list[Rival] = field(default_factory=list)
+    table: Table | None = None
     best_epoch: int | None = None  # whose parameters were kept: the best by the next number
     validation_average_precision: float | None = None
 
@@ -117,7 +138,7 @@ def _rivals_in_words(rivals: list[Rival], own: Scores) -> Iterator[str]:
     if best.average_precision > own.average_precision:
         high = own.intervals["average_precision"][1]
         surely = "by more than chance explains" if best.average_precision > high else "if not surely"
-        yield f"  {best.name} is better on these rows, {surely}."
+        yield f"  Better on these rows, {surely}: {best.name}."
 
 
 def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None, **rest: Any) -> Results:

@@ -89,6 +89,15 @@ def test_an_unknown_text_is_nothing_and_missing_values_are_as_in_training() -> N
     assert sum(features[name] for name in features if name.startswith("Code=")).tolist() == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("kind", [object, str, "category"])
+def test_blanks_around_a_text_are_none_of_it_and_a_blank_text_is_missing(kind: object) -> None:
+    codes = ["1", " 1", "02 ", "", "  ", None]
+    rows = pd.DataFrame({"Amount": 1.0, "Count": 1, "Country": "DE", "Code": pd.Series(codes, dtype=kind)})
+    features = PREPARATION.transform(rows)[:, -3:]
+    assert np.array_equal(features, [[0, 1, 0], [0, 1, 0], [1, 0, 0], *[[0, 0, 0]] * 3])
+    assert PREPARATION.feature_names[-3:] == ("Code=02", "Code=1", "Code=x")
+
+
 def test_what_is_unlike_all_training_rows_is_counted() -> None:
     rows = FRAME.copy()
     before = {(name, how.split()[0]): count for name, how, count, _ in PREPARATION.strange(FRAME.iloc[DATA.train.rows])}
