@@ -7,7 +7,7 @@ from collections import Counter
 from checks.explain.mistake import Kind
 from checks.report.findings import Findings, TensorReport
 from checks.report.remarks import left_open, remarks
-from checks.verdict import Cause, Verdict
+from checks.verdict import Verdict
 
 MOST_NOTES = 3  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
@@ -18,8 +18,8 @@ HEADINGS = ("tensor", "verdict", "difference", "worst entry", "gradient", "numer
 
 def line(report: Findings, iteration: int) -> str:
     """Give the check in `LINE` columns of a log: what was concluded, and of the rest what there is room for."""
-    why = [] if report.cause in (Cause.WRONG, Cause.AGREES) or report.verdict is Verdict.PASS else [report.cause.value]
-    concluded = "  ".join([f"iteration {iteration}", _verdict(report), *why, *_where(report)])
+    why = "" if report.verdict is Verdict.PASS else f" ({report.cause.value})"
+    concluded = "  ".join([f"iteration {iteration}", _verdict(report) + why, *_where(report)])
     text = concluded if len(concluded) <= LINE else concluded[: LINE - 1] + "…"
     for part in (
         f"difference {_number(report.difference, '.3e')}",

@@ -272,7 +272,8 @@ class Proof:
         """Show how much was checked, and how it went."""
         if not self.n_checks and not self.applied.n:
             return "Proof(no checks)"
-        when = f", iterations {self.first} to {self.last}" if self.n_checks else ""
+        when = "" if not self.n_checks else f", iterations {self.first} to {self.last}"
+        when = when if self.n_checks != 1 else f", iteration {self.first}"
         applied = f", {self.applied.passed} of {self.applied.n} applied gradients" * bool(self.applied.n)
         largest = "" if self.largest is None else f", largest difference {self.largest[0]:.1e}"
         failed = f" and {self.failed} FAILED" * bool(self.failed)

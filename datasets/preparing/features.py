@@ -68,8 +68,9 @@ class Features:
         """Give each row a number, equal ones the same, by these columns and the time; None if no two are equal."""
         import pandas as pd
 
-        columns = [*self.columns.values(), *([] if times is None else [pd.Series(times)])]
-        rows = np.zeros(len(columns[0]), dtype=np.uint64)
+        learned = {name: c for name, c in self.columns.items() if name in self.kinds or not _is_name(c)}
+        columns = [*learned.values(), *([] if times is None else [pd.Series(times)])]
+        rows = np.zeros(len(next(iter(self.columns.values()))), dtype=np.uint64)
         for column in columns:
             values = pd.util.hash_pandas_object(column, index=False).to_numpy()
             rows = rows * np.uint64(1_099_511_628_211) ^ values  # FNV's prime: the order of the columns counts
@@ -198,10 +199,14 @@ def _is_plain(text: str) -> bool:
     return True
 
 
+def _is_name(column: "pandas.Series") -> bool:
+    return bool(column.dtype == "category" and column.nunique() > MOST_TEXTS)
+
+
 def _unfit(known: Any, name: str, is_kind: bool) -> str | None:
     """Say why a column is to be left out by its training rows; None if it is not."""
     n_different = int(known.nunique())
-    if known.dtype == "category" and n_different > MOST_TEXTS and not is_kind:
+    if _is_name(known) and not is_kind:
         return f"more than {MOST_TEXTS} different texts in the training rows, such as a name or an identifier has"
     if n_different + (known.dtype == "category" and bool(known.isna().any())) < 2:
         return "one value, or none, in all training rows"

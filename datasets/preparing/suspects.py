@@ -19,8 +19,11 @@ SOME = 3_000  # rows that tell most columns from such a one
 STRAY = 0.01  # share of the rarer class on the wrong side with which a column still separates them
 LEAST_DIGITS = 1e15  # of numbers of cards and accounts, where they are no time in microseconds or nanoseconds
 
-NAMELESS = re.compile(r"(unnamed:\s*\d+)?", re.IGNORECASE)  # how a table that was written out names its index
+NAMELESS = re.compile(r"(unnamed\b.*|level_\d+|__index_level_\d+__)?", re.IGNORECASE)  # as an index is written out
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+RUN_TOGETHER = re.compile(
+    r"(trans(action)?|txn|payment|order|cust(omer)?|user|client|merchant|acc(oun)?t|card|device|terminal|record|row)id"
+)
 #: Last words of the names of columns whose numbers count nothing.
 IDS = {"id", "uid", "uuid", "guid", "hash", "iban", "pan", "ssn", "customer", "client", "user", "merchant"}
 NUMBERED = {"num", "number", "nr", "nbr", "no", "index", "idx", "row", "rownum", "seq", "serial", "reference", "ref"}
@@ -57,6 +60,8 @@ def is_kind(name: str, column: "pandas.Series") -> bool:
 def _last_word(name: str) -> str:
     """Give the last word of a name: id of TransactionID, transaction_id, and of idTransaction."""
     words: list[str] = [word.lower() for word in WORDS.findall(name)] or [""]
+    if RUN_TOGETHER.fullmatch(words[-1]):
+        return "id"
     return words[0] if words[0] in IDS and len(words) > 1 and not words[1].isdigit() else words[-1]
 
 
@@ -102,21 +107,21 @@ def separates(column: "pandas.Series", targets: Array) -> bool:
     """Say whether a plain column of training rows alone tells fraud from honest rows, but for a stray one or two."""
     fraud = targets == 1.0
     most = STRAY * min(np.count_nonzero(fraud), np.count_nonzero(~fraud))
+    missing = column.isna().to_numpy()
+    if min(np.count_nonzero(missing != fraud), np.count_nonzero(missing == fraud)) <= most:
+        return True
     if column.dtype == "category":
         return bool(_wrong_by_text(column.cat.codes.to_numpy() + 1, fraud) <= most)
-    values, missing = column.to_numpy().astype(np.float64), column.isna().to_numpy()
+    values = column.to_numpy().astype(np.float64)
     gaps_are_fraud = bool(missing.any()) and np.count_nonzero(fraud[missing]) > np.count_nonzero(missing) / 2
     for side in (fraud, ~fraud):  # one of them within an interval, and the other outside
         inside = values[side & ~missing]
-        if not len(inside):
-            told = missing if gaps_are_fraud else ~missing
-        else:
+        if len(inside):
             stray = most / 2 / len(inside)
             low, high = np.quantile(inside, (stray / 2, 1 - stray / 2), method="nearest")
-            told = ((values >= low) & (values <= high)) == (side is fraud)
-            told = np.where(missing, gaps_are_fraud, told)
-        if np.count_nonzero(told != fraud) <= most:
-            return True
+            told = np.where(missing, gaps_are_fraud, ((values >= low) & (values <= high)) == (side is fraud))
+            if np.count_nonzero(told != fraud) <= most:
+                return True
     return False
 
 

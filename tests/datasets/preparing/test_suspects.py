@@ -23,7 +23,10 @@ def prepared(*, split_by: str | None = None, **columns: object) -> FraudData:
     [
         ("", CHANCE.integers(0, 9, N)),
         ("Unnamed: 0", ORDER * 3.0),
+        ("Unnamed: 0.1", ORDER * 3.0),
+        ("level_0", ORDER * 3.0),
         ("Row", np.arange(N) + 7),
+        ("orderid", ORDER * 17 + 5),
         ("Anything", ORDER),
         ("ID", ORDER * 17 + 5),
         ("TransactionID", ORDER * 2 + 2_987_000),
@@ -113,8 +116,9 @@ def test_a_date_without_a_time_has_no_hour_and_one_that_cannot_be_told_is_left_o
         1 - LABELS,
         np.where(LABELS == 1, "chargeback", np.array(["paid", "open"])[ORDER % 2]),
         np.where(LABELS == 1, WHEN.strftime("%Y-%m-%d %H:%M"), None),
+        np.where(LABELS == 1, [f"case {row}" for row in range(N)], None),
     ],
-    ids=["above", "between", "gap", "no gap", "flag", "text", "date"],
+    ids=["above", "between", "gap", "no gap", "flag", "text", "date", "case"],
 )
 def test_a_column_that_separates_the_classes_alone_is_called_a_leak(leak: object) -> None:
     data = prepared(**{"Closed by": leak})
@@ -152,7 +156,8 @@ def test_several_currencies_are_told() -> None:
 
 def test_equal_rows_stay_on_one_side_and_are_counted() -> None:
     frame = NOISE.assign(Class=LABELS)
-    twice = pd.concat([frame, frame.iloc[ORDER[:70]], frame.iloc[:3]], ignore_index=True).assign(ID=np.arange(403) * 3)
+    twice = pd.concat([frame, frame.iloc[ORDER[:70]], frame.iloc[:3]], ignore_index=True)
+    twice = twice.assign(ID=np.arange(403) * 3, Name=[f"name {row % 130}" for row in range(403)])
     data = prepare(twice, "Class")
     assert "duplicated rows: 73 of 403 equal another" in data.warnings[0]
     rows = [{row.tobytes() for row in part.inputs} for part in (data.train, data.validation, data.test)]
