@@ -2,6 +2,8 @@
 
 # scikit-learn, which takes a second to import, is imported by the functions that need it.
 
+from typing import TYPE_CHECKING
+
 from datasets.data import FraudData, Split
 from datasets.fraud import make_fraud
 from datasets.openml import fetch_table
@@ -9,7 +11,10 @@ from datasets.preparing.preparation import Preparation
 from datasets.preparing.prepare import prepare
 from datasets.tables.read import read_table
 
-__all__ = ["FraudData", "Preparation", "Split", "fetch_table", "make_fraud", "prepare", "read_table"]
+if TYPE_CHECKING:
+    from datasets.preparing.preparer import TablePreparer
+
+__all__ = ["FraudData", "Preparation", "Split", "TablePreparer", "fetch_table", "make_fraud", "prepare", "read_table"]
 
 #: Names that are looked for in Hugging Face's package of the same name.
 OF_HUGGING_FACE = {
@@ -28,7 +33,11 @@ OF_HUGGING_FACE = {
 
 
 def __getattr__(name: str) -> object:
-    """Say whose package this is where something of the other one is looked for."""
+    """Import what takes scikit-learn when it is asked for; say whose package this is where the other one's is."""
+    if name == "TablePreparer":
+        from datasets.preparing.preparer import TablePreparer
+
+        return TablePreparer
     if name in OF_HUGGING_FACE:
         raise ImportError(
             f"`datasets` is backproof's package here, and has no {name}: for Hugging Face's of the same name go on in "

@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up; what stands on one floor may import what is be
     {"read", "dates", "money", "suspects", "labels"},
     {"columns"},
     {"features", "preparation", "pieces"},
-    {"prepare", "fraud", "openml"},
+    {"prepare", "preparer", "fraud", "openml"},
 ]
 
 
