@@ -17,7 +17,7 @@ from experiments.runs.judging import Curve, Scores, judged
 from experiments.runs.results import Rival
 from trainer import Trainer
 
-# Training rows times features up to which rivals are fitted unasked: about three seconds on one core.
+# Training rows times features up to which rivals are fitted unasked: about five seconds on one core.
 MOST_CELLS = 5_000_000
 
 
