@@ -271,7 +271,7 @@ def dates_of(column: "pandas.Series", form: str = ISO, first_row: int = 0) -> "p
     if pd.api.types.is_datetime64_any_dtype(plain):
         return plain if plain.dt.tz is None else plain.dt.tz_convert("UTC").dt.tz_localize(None)
     codes, texts = pd.factorize(plain.astype(object))
-    read = moments(texts, form)
+    read = moments([str(text) for text in texts], form)
     dates = read.reindex(codes).reset_index(drop=True)  # of a missing one, -1, NaT
     _refuse_others(dates.isna() & (codes >= 0), plain, "dates", first_row)
     return dates

@@ -92,7 +92,7 @@ def prepare(
         left = "only its hour and weekday are features" if moment else "which is no feature then"
         parts, how = by_time(times, targets), f"by {shown(str(split_by))}, {left}"
     features = features.known_by(parts[0], targets, times, split_by)
-    moment = moment if moment in features.columns else None
+    moment = moment if moment in features.of_kind("M") else None
     if not features.columns:
         raise ValueError(
             f"{name} has no column to learn from. Expected one besides the target. Received {list(frame)}."
@@ -166,8 +166,9 @@ def times_of(column: "pandas.Series") -> NDArray[np.generic]:
 
     times = column
     if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)):
-        forms = formats_of([in_words(value) for value in column.dropna().unique()])
-        times = moments(column, forms[0] if len(forms) == 1 else ISO)
+        texts = column.astype(object).map(in_words, na_action="ignore")
+        forms = formats_of(list(texts.dropna().unique()))
+        times = moments(texts, forms[0] if len(forms) == 1 else ISO)
     bad = times.isna().to_numpy()
     if bad.any():
         row = int(bad.argmax())
