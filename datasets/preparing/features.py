@@ -185,7 +185,8 @@ def _numbers_told(name: str, column: "pandas.Series", mark: Any) -> Iterator[str
         return
     shows = next((text for text in texts if not _is_plain(text)), texts[0])
     value = read_numbers([shows], mark)[0]
-    yield f"numbers written as text: {shown(name)}, where {shown(shows, 40)!r} is {value:.15g}; --categorical if not"
+    none = f"if they are none, --categorical {shlex.quote(shown(name))} (categorical in Python)"
+    yield f"numbers written as text: {shown(name)}, where {shown(shows, 40)!r} is {value:.15g}; {none}"
     several = sorted(currencies(texts))
     if len(several) > 1:
         yield f"several currencies, none of them converted: {shown(name)} has {listed(several)}"

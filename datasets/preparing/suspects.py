@@ -26,7 +26,8 @@ RUN_TOGETHER = re.compile(
 )
 #: Last words of the names of columns whose numbers count nothing.
 IDS = {"id", "uid", "uuid", "guid", "hash", "iban", "pan", "ssn", "customer", "client", "user", "merchant"}
-NUMBERED = {"num", "number", "nr", "nbr", "no", "index", "idx", "row", "rownum", "seq", "serial", "reference", "ref"}
+NUMBERED = {"num", "number", "nr", "nbr", "no", "reference", "ref"}
+PLACES = {"index", "idx", "row", "rownum", "seq", "serial"}  # only where nearly every row has its own
 
 
 def no_feature(name: str, column: "pandas.Series") -> str | None:
@@ -45,8 +46,9 @@ def no_feature(name: str, column: "pandas.Series") -> str | None:
     own = n_different >= OWN * len(column)
     if own and n_different == values.max() - values.min() + 1:
         return "a running number"
-    named = _last_word(name) in IDS | NUMBERED or (values.max() > LEAST_DIGITS and not _is_time(values))
-    if named and (own or n_different > MANY):
+    word = _last_word(name)
+    named = word in IDS | NUMBERED or (values.max() > LEAST_DIGITS and not _is_time(values))
+    if (named and n_different > MANY) or (own and word in IDS | NUMBERED | PLACES):
         return "an identifier, whose numbers name somebody or something, and count nothing"
     return None
 
