@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets import Preparation, prepare
-from datasets.preparing.columns import MISSING
+from datasets.preparing.columns import MISSING, OTHER
 from trainer.storage.codec import from_plain
 
 pd = pytest.importorskip("pandas")
@@ -71,6 +71,16 @@ def test_skewed_numbers_have_their_logarithm_beside_them() -> None:
     whole = data.preparation.transform(FRAME.assign(Amount=amounts))
     for row in range(0, N, 13):
         assert np.array_equal(data.preparation.transform(FRAME.assign(Amount=amounts).iloc[[row]]), whole[[row]])
+
+
+def test_rare_texts_are_one_as_are_unknown_ones_and_a_small_table_has_none() -> None:
+    shops = np.repeat(["A", "B", "C", "D", "E"], [2000, 600, 377, 9, 3])
+    text = Preparation.fit({"Shop": pd.Series(shops, dtype="category")}).texts[0]
+    assert text.texts == ("A", "B", "C", OTHER)
+    rows = text.transform(pd.Series(["A", "D", "E", "F"], dtype="category"))
+    assert np.array_equal(rows, [[1, 0, 0, 0], *[[0, 0, 0, 1]] * 3])
+    few = pd.Series(np.repeat(["A", "B"], [200, 1]), dtype="category")
+    assert Preparation.fit({"Shop": few}).texts[0].texts == ("A", "B")
 
 
 def test_its_plain_data_makes_it_again() -> None:
