@@ -1,7 +1,7 @@
 """Preparation: what turns the rows of any such table into what the network was trained on."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -83,6 +83,30 @@ class Preparation:
         """Names of the features: ``Amount``, maybe ``log Amount``, ``Country=DE`` of a text, ``Day hour`` of a date."""
         return tuple(name for column in self.columns for name in column.features)
 
+    def demand(self, names: Iterable[str]) -> None:
+        """Go on only with a table that has all columns.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Of the columns that it has.
+
+        Raises
+        ------
+        ValueError
+            If one that was learned from is not among them.
+        """
+        wanted, given = [column.name for column in self.columns], list(names)
+        lacking = [name for name in wanted if name not in given]
+        if lacking:
+            lower = {name.lower(): name for name in given if name not in wanted}
+            close = difflib.get_close_matches(lacking[0].lower(), lower, n=1)
+            meant = f", perhaps {shown(lower[close[0]])!r}" if close else ""
+            raise ValueError(
+                f"The table lacks columns that the model was trained on. Expected {listed(lacking)}, too{meant}. "
+                f"Received {listed(given) or 'none'}."
+            )
+
     def plain(
         self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame", *, first_row: int = 0
     ) -> "dict[str, pandas.Series]":
@@ -105,14 +129,7 @@ class Preparation:
             If a column is not there, or does not hold the numbers that it held.
         """
         names = {str(label): label for label in frame}
-        lacking = [column.name for column in self.columns if column.name not in names]
-        if lacking:
-            close = difflib.get_close_matches(lacking[0], names, n=1)
-            meant = f", perhaps {shown(close[0])!r}" if close else ""
-            raise ValueError(
-                f"The table lacks columns that the model was trained on. Expected {listed(lacking)}, too{meant}. "
-                f"Received {listed(names) or 'none'}."
-            )
+        self.demand(names)
         return {column.name: column.plain(frame[names[column.name]], first_row) for column in self.columns}
 
     def transform(self, frame: "Mapping[str, pandas.Series] | pandas.DataFrame") -> Array:

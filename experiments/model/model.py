@@ -77,7 +77,7 @@ class FraudModel:
     def __repr__(self) -> str:
         """Show what it is made of."""
         sizes = "-".join(map(str, self.network.layer_sizes))
-        return f"FraudModel({sizes} {self.facts.activation}, fraud from {self.threshold.cut:.4g} on)"
+        return f"FraudModel({sizes} {self.facts.activation}, fraud from {self.threshold} on)"
 
     @property
     def threshold(self) -> Threshold:

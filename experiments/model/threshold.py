@@ -33,6 +33,10 @@ class Threshold:
     cut: float
     rule: str  # in words, after "chosen on the validation rows for"
 
+    def __str__(self) -> str:
+        """Show the cut, one close to 1 with all its nines."""
+        return f"{self.cut:.3g}" if not 0.999 < self.cut < 1.0 else f"{self.cut:.9f}".rstrip("0")
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checks import GradientReport, Verdict
+from experiments.model.threshold import Threshold
 from experiments.report import pictures
 from experiments.runs.record import Record
 from experiments.screen import of_payments
@@ -54,6 +55,7 @@ def page(record: Record) -> str:
         table=None if record.metrics is None else record.metrics.table,
         rivals=list(rivals(record)),
         calibration=pictures.calibration(record),
+        cut="" if record.curve is None else str(Threshold(record.curve.cut, record.curve.rule)),
         facts=list(facts(record)),
         settings=[(name, value) for name, value in record.settings.items() if name != "versions"],
         versions=(versions if isinstance(versions, dict) else {}) | {"matplotlib": mpl.__version__},

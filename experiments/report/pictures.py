@@ -8,6 +8,7 @@ import numpy as np
 
 from checks import Verdict
 from checks.report.plot import PALETTE, plot, shortened
+from experiments.model.threshold import Threshold
 from experiments.report.svg import svg
 from experiments.runs.record import Check, Record
 from trainer.network.parameters import Array
@@ -87,7 +88,7 @@ def precision_recall(record: Record) -> Picture | None:
         )
         axes.plot([curve.cut_recall], [precision], "o", color=PALETTE["warm"], markersize=8)
         late = curve.cut_recall > 0.5  # then there is room to the left
-        words = f"cut {curve.cut:.3g}: recall {curve.cut_recall:.3f}\nat precision {precision:.3f}"
+        words = f"cut {Threshold(curve.cut, curve.rule)}: recall {curve.cut_recall:.3f}\nat precision {precision:.3f}"
         axes.annotate(
             words,
             (curve.cut_recall, precision),

@@ -113,7 +113,7 @@ def _scores_in_words(scores: Scores, threshold: Threshold, share: float) -> Iter
     yield line("average precision", scores.average_precision, f"({share:.3f} by guessing)")
     yield line("ROC AUC", scores.roc_auc, "(0.500 by guessing)")
     if scores.alarms:
-        yield line("recall", scores.recall, f"called fraud from {threshold.cut:.3g} on")
+        yield line("recall", scores.recall, f"called fraud from {threshold} on")
     else:
         yield line("recall", scores.recall, "nothing is called fraud")
     yield line("precision", scores.precision)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasets.tables.pieces import table_pieces
+from datasets.tables.read import is_text
 from datasets.wording import shown
 from experiments.command import DONE, Parser, UsageError, run_command, separator
 from experiments.model.model import FILE, FraudModel
@@ -108,8 +109,8 @@ class Tally:
 
     def in_words(self, model: FraudModel) -> Iterator[str]:
         """Say how many rows were called fraud, and what is to be thought of."""
-        share, cut = self.called / max(1, self.rows), model.threshold.cut
-        yield f"{self.rows:,} rows, {self.called:,} ({share:.2%}) called fraud: probability {cut:.4g} or more"
+        share = self.called / max(1, self.rows)
+        yield f"{self.rows:,} rows, {self.called:,} ({share:.2%}) called fraud: probability {model.threshold} or more"
         if model.facts.doubt is not None:
             yield f"warning: {model.facts.doubt}"
         for (name, how, allowed), count in self.strange.items():
@@ -129,13 +130,14 @@ def _scored(model: FraudModel, path: Path, mark: str, tally: Tally, *, typed: bo
         taken = sorted({*ADDED} & {*table.column_names})
         if taken:
             raise ValueError(f"The table is scored already. Expected none with a column {taken[0]!r}. Received one.")
+        preparation.demand(table.column_names)
         plain = preparation.plain(frame, first_row=tally.rows)
         found = model.probabilities(preparation.transform(plain))
         called = found >= model.threshold.cut
         for name, how, count, allowed in preparation.strange(plain):
             tally.strange[name, how, allowed] += count
         tally.rows, tally.called = tally.rows + len(found), tally.called + int(called.sum())
-        for name in numbers if typed else []:
+        for name in (name for name in numbers if typed and is_text(table[name].type)):
             table = table.set_column(table.column_names.index(name), name, pa.array(plain[name], from_pandas=True))
         for name, column in zip(ADDED, (found, called.astype(np.int8)), strict=True):
             table = table.append_column(name, pa.array(column))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.model.threshold import Rows, Rule
+from experiments.model.threshold import Rows, Rule, Threshold
 
 N = 97
 
@@ -65,6 +65,14 @@ def test_where_no_cut_is_good_enough_nothing_is_called_fraud() -> None:
     assert Rule("share", 0.05).chosen(honest_first).cut == math.inf
     assert Rule("cost").chosen(Rows(honest_first.probabilities, honest_first.targets, 1.0, 9.0)).cut == math.inf
     assert Rule("cost").chosen(Rows(honest_first.probabilities, honest_first.targets, 9.0, 1.0)).cut == 0.4
+
+
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [(0.44781, "0.448"), (0.99958, "0.99958"), (0.9999999987, "0.999999999"), (1.0, "1"), (np.inf, "inf")],
+)
+def test_a_cut_close_to_1_is_not_shown_as_1(cut: float, shown: str) -> None:
+    assert str(Threshold(cut, "a test")) == shown
 
 
 def test_a_rule_says_what_it_asks_for() -> None:

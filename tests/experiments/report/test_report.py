@@ -126,7 +126,7 @@ def test_the_confusion_and_the_cut_are_on_the_page(kept) -> None:
     shown = words(Elements(page(record)))
     assert record.curve is not None
     of = record.curve.confusion
-    assert f"called fraud from a probability of {record.curve.cut:.4g} on" in shown
+    assert f"called fraud from a probability of {record.curve.cut:.3g} on" in shown
     assert f"fraud {of.true_positives} {of.false_negatives} honest {of.false_positives}" in shown
 
 

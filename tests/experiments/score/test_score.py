@@ -127,6 +127,16 @@ def test_pieces_do_not_change_what_is_scored(run, tmp_path: Path, monkeypatch: p
         assert np.array_equal(read_back(tmp_path / "scored.parquet").probability[places], rows.probabilities)
 
 
+def test_numbers_of_a_parquet_table_stay_of_their_type_and_those_of_a_csv_table_become_numbers(
+    run, tmp_path: Path
+) -> None:
+    folder, table, *_ = run
+    payments().assign(Amount=7.0).to_parquet(tmp_path / "payments.parquet")
+    for path, kind in ((tmp_path / "payments.parquet", np.int64), (table, np.float64)):
+        assert main([str(folder), str(path), "--output", str(tmp_path / "scored.parquet")]) == 0
+        assert read_back(tmp_path / "scored.parquet").Time.dtype == kind
+
+
 def test_a_packed_table_and_one_without_rows_are_scored(run, tmp_path: Path, capsys: Captured) -> None:
     folder, table, *_ = run
     (tmp_path / "few.csv.gz").write_bytes(gzip.compress(b"".join(table.read_bytes().splitlines(keepends=True)[:8])))
