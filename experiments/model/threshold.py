@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+TINY = 1e-12  # probability below which, and as far from 1, log-odds are those of rounding
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -67,10 +69,22 @@ class Rule:
         else:
             allowed = found >= self.limit * alarms if self.by == "precision" else alarms <= self._most(rows)
             best = _last_of_most(found, alarms, np.flatnonzero(allowed), many=self.by != "precision")
-        return Threshold(math.inf if best is None else float(probabilities[ends[best]]), str(self))
+        return Threshold(math.inf if best is None else _below(probabilities, int(ends[best])), str(self))
 
     def _most(self, rows: Rows) -> float:
         return self.limit * (len(rows.targets) if self.by == "share" else rows.days)
+
+
+def _below(probabilities: Array, last: int) -> float:
+    """Give the cut in the middle, in log-odds, between the last row that is called and the next: other rows vary."""
+    called = float(probabilities[last])
+    if last + 1 == len(probabilities):
+        return called
+    following = float(probabilities[last + 1])
+    odds = [np.clip(p, TINY, 1.0 - TINY) / (1.0 - np.clip(p, TINY, 1.0 - TINY)) for p in (called, following)]
+    middle = float(np.sqrt(odds[0] * odds[1]))
+    cut = middle / (1.0 + middle)
+    return cut if following < cut <= called else called
 
 
 def _last_of_most(found: Any, alarms: Any, allowed: Any, *, many: bool) -> int | None:

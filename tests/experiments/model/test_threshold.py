@@ -47,7 +47,7 @@ def test_by_cost_no_cut_costs_less(seed: int) -> None:
         rows = rows_of(seed, missed=missed, alarm=alarm)
         chosen = Rule("cost").chosen(rows).cut
         costs = {cut: rows.cost(rows.probabilities >= cut) for cut in every_cut(rows)}
-        assert costs[chosen] == pytest.approx(min(costs.values()))
+        assert rows.cost(rows.probabilities >= chosen) == pytest.approx(min(costs.values()))
 
 
 @pytest.mark.parametrize(("rule", "most"), [(Rule("share", 0.07), 6), (Rule("number", 3.0), 10)])
@@ -59,12 +59,22 @@ def test_by_alarms_there_are_as_many_as_allowed_and_ties_stay_together(rule: Rul
         assert not any(alarms < counted(rows, cut)[1] <= most for cut in every_cut(rows))
 
 
+def test_the_cut_lies_between_the_last_row_that_is_called_and_the_next() -> None:
+    rows = Rows(np.array([0.9999, 0.999, 0.01, 0.001]), np.array([1.0, 1, 0, 0]))
+    cut = Rule("precision", 0.9).chosen(rows).cut
+    assert np.log(cut / (1.0 - cut)) == pytest.approx((np.log(0.999 / 0.001) + np.log(0.01 / 0.99)) / 2.0)
+    for pair in ((1.0, 0.0), (0.5, np.nextafter(0.5, 0.0)), (1e-300, 0.0), (1.0, np.nextafter(1.0, 0.0))):
+        assert pair[1] < Rule("precision", 0.9).chosen(Rows(np.array(pair), np.array([1.0, 0.0]))).cut <= pair[0]
+
+
 def test_where_no_cut_is_good_enough_nothing_is_called_fraud() -> None:
     honest_first = Rows(np.linspace(0.9, 0.1, 9), np.array([0.0, 0, 0, 1, 0, 1, 0, 0, 0]))
     assert Rule("precision", 0.5).chosen(honest_first).cut == math.inf
     assert Rule("share", 0.05).chosen(honest_first).cut == math.inf
     assert Rule("cost").chosen(Rows(honest_first.probabilities, honest_first.targets, 1.0, 9.0)).cut == math.inf
-    assert Rule("cost").chosen(Rows(honest_first.probabilities, honest_first.targets, 9.0, 1.0)).cut == 0.4
+    assert Rule("cost").chosen(Rows(honest_first.probabilities, honest_first.targets, 9.0, 1.0)).cut == pytest.approx(
+        0.3483, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
