@@ -3,6 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from checks.check import GradientCheckError, assert_gradients, check_gradients
+from checks.doors.held import held_by
+from checks.doors.hessian import check_hessian
+from checks.doors.jacobian import check_jacobian
+from checks.doors.jvp import check_jvp
+from checks.doors.layer import check_layer
+from checks.doors.vjp import check_vjp
 from checks.flat import check_flat
 from checks.hook import GradientCheckHook
 from checks.measure.difference import relative_difference
@@ -27,6 +33,12 @@ __all__ = [
     "assert_gradients",
     "check_flat",
     "check_gradients",
+    "check_hessian",
+    "check_jacobian",
+    "check_jvp",
+    "check_layer",
+    "check_vjp",
+    "held_by",
     "numerical_gradient",
     "relative_difference",
 ]

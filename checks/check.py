@@ -15,8 +15,9 @@ from checks.judge.full import check_coordinates
 from checks.judge.outcome import not_finite
 from checks.measure.layout import Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
-from checks.options import THRESHOLD, Options
+from checks.options import THRESHOLD, Options, refuse_unless_generator
 from checks.report.findings import QUIET, Tensors
+from checks.report.report import GradientCheckError as GradientCheckError
 from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 
@@ -24,29 +25,9 @@ from checks.verdict import Cause, Verdict
 Terms: TypeAlias = Mapping[str, tuple[Loss, Callable[[Any], Structure]]]
 
 
-class GradientCheckError(AssertionError):
-    """A gradient does not match its loss.
-
-    Parameters
-    ----------
-    report : GradientReport
-        Says where and why; also an attribute.
-    message : str, default=""
-        What the error says; the report in words by default.
-    """
-
-    def __init__(self, report: GradientReport, message: str = "") -> None:
-        super().__init__(message or str(report))
-        self.report = report
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let it cross the border of a process."""
-        return type(self), (self.report, str(self))
-
-
 def check_gradients(
     loss: Loss,
-    gradients: Structure | Callable[[Any], Structure],
+    gradients: Structure | Callable[[Any], Structure] | Literal[True],
     parameters: Structure,
     *,
     coverage: str = "full",
@@ -65,12 +46,15 @@ def check_gradients(
     Parameters
     ----------
     loss : callable
-        ``loss(parameters) -> float``, deterministic. It gets fresh float64 arrays.
-    gradients : structure or callable
+        ``loss(parameters) -> float``, deterministic. It gets fresh float64 arrays, complex128 for complex ones.
+    gradients : structure, callable or True
         The gradient under test, of the same structure as ``parameters`` (a dict may use ``dW1`` for ``W1``), or
-        a function of the parameters that gives it.
-    parameters : float, array, dict of arrays, or sequence of arrays
-        Where to check; never modified. Integers are read as floats.
+        a function of the parameters that gives it. True, where ``loss(parameters) -> (loss, gradients)``.
+    parameters : float, array, or dict, list, tuple or dataclass of them, however nested
+        Where to check; never modified. Integers are read as floats, None is left alone, and so are the fields of a
+        dataclass that are neither floats nor arrays. The report names leaves by their path, such as ``layers[0].W``.
+        A complex array ``W`` is checked as ``W.real`` and ``W.imag``: its gradient is dJ/dRe + i·dJ/dIm, as in torch;
+        jax and autograd give its conjugate.
     coverage : {"full", "directions"}, default="full"
         Every coordinate, ``2n`` evaluations; or one fresh random direction through all of them, one or two.
     derivative : {"central", "complex"}, optional
@@ -120,8 +104,10 @@ def check_gradients(
         raise TypeError(f"loss is no function. Expected loss(parameters) -> float. Received {type(loss).__name__}.")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise ValueError(f"n_jobs is out of range. Expected an integer other than 0. Received {n_jobs!r}.")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")
+    refuse_unless_generator(rng)
+    if gradients is True:
+        both = loss
+        loss, gradients = (lambda p: pair_of(both(p))[0]), (lambda p: pair_of(both(p))[1])
     more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
     objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
     try:
@@ -181,6 +167,14 @@ def compare(
     )
 
 
+def pair_of(value: Any) -> Any:
+    """Take a loss with its gradient; refuse anything else."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        expected = "Expected the loss and its gradient, where True stands for the gradient"
+        raise TypeError(f"the loss gives no pair. {expected}. Received {value!r:.80}.")
+    return value
+
+
 def _exercised(tensors: Mapping[str, Any]) -> list[str]:
     """Name the tensors in which a mistake could show."""
     return [name for name, tensor in tensors.items() if tensor.cause not in QUIET]
@@ -232,15 +226,8 @@ def assert_gradients(
         If the verdict is FAIL or UNDECIDED, or too little was exercised: an AssertionError whose message is the report.
     """
     __tracebackhide__ = True  # pytest then shows the caller's line and the report, not this function
-    if not_exercised not in ("pass", "raise"):
-        raise ValueError(f"not_exercised is unknown. Expected 'pass' or 'raise'. Received {not_exercised!r}.")
     report = check_gradients(loss, gradients, parameters, **options)
-    if report.verdict is not Verdict.PASS:
-        raise GradientCheckError(report)
-    left_out = report.not_exercised
-    if left_out and (not_exercised == "raise" or not _exercised(report.tensors)):
-        raise GradientCheckError(report, f"nothing was exercised in {', '.join(left_out)}. {report}")
-    return report
+    return report.raise_unless_pass(not_exercised=not_exercised)
 
 
 def _check_term(

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from checks.check import check_gradients
+from checks.check import check_gradients, pair_of
 from checks.measure.layout import Array
 from checks.report.report import GradientReport
 
@@ -87,11 +87,11 @@ def check_flat(
 
     def loss(blocks: Mapping[str, Array]) -> Any:
         value = f(join(blocks), *args)
-        return _pair(value)[0] if grad is True else value
+        return pair_of(value)[0] if grad is True else value
 
     def gradients(blocks: Mapping[str, Array]) -> dict[str, Array]:
         vector = join(blocks)
-        return split(_pair(f(vector, *args))[1] if grad is True else grad(vector, *args))
+        return split(pair_of(f(vector, *args))[1] if grad is True else grad(vector, *args))
 
     return check_gradients(loss, gradients, split(point), **options)
 
@@ -101,12 +101,6 @@ def _array(value: ArrayLike, what: str) -> Array:
         return np.asarray(value)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{what} is not an array of numbers. Expected real numbers. Received {error}.") from None
-
-
-def _pair(value: Any) -> Any:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"f gives no pair. Expected the loss and its gradient, for grad=True. Received {value!r:.80}.")
-    return value
 
 
 def _shapes(names: Names | None, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

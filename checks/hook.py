@@ -1,7 +1,6 @@
 """The check for one's own training loop, called between gradient and update."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -12,6 +11,7 @@ from checks.judge.ladder import CERTAIN
 from checks.measure.layout import Structure
 from checks.measure.objective import Loss, Objective
 from checks.measure.slopes import central_slope
+from checks.measure.structure import form_of
 from checks.options import STEP, THRESHOLD, Options
 from checks.report.findings import TensorReport
 from checks.report.loop import Loop
@@ -110,8 +110,8 @@ class GradientCheckHook(Loop):
 
         Parameters
         ----------
-        parameters, gradients : float, array, dict of arrays, or sequence of arrays
-            As they are right before the update; a dict may use ``dW1`` for ``W1``. They are neither modified nor kept.
+        parameters, gradients : structure
+            As in `check_gradients`, and as they are right before the update. They are neither modified nor kept.
         *batch
             What the loss wants behind the parameters. Where gradients are accumulated over micro-batches, the whole.
 
@@ -158,10 +158,9 @@ def _length(batch: tuple[Any, ...]) -> int | None:
 
 def _eps_of(structure: Structure) -> float:
     """Give eps of the coarsest floating dtype among the arrays; plain numbers are float64."""
-    parts = list(structure.values()) if isinstance(structure, Mapping) else structure
-    parts = parts if isinstance(parts, list | tuple) else [parts]
+    parts = [part for _, part in form_of(structure).leaves(structure, "gradients")]
     dtypes = [getattr(part, "dtype", np.dtype(np.float64)) for part in parts]
-    return max([0.0, *(float(np.finfo(dtype).eps) for dtype in dtypes if np.issubdtype(dtype, np.floating))])
+    return max([0.0, *(float(np.finfo(dtype).eps) for dtype in dtypes if np.issubdtype(dtype, np.inexact))])
 
 
 def _allowing_for(report: GradientReport, eps: float, loss: Loss, parameters: Structure) -> GradientReport:

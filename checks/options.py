@@ -2,8 +2,9 @@
 
 import math
 import sys
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -56,3 +57,29 @@ def refuse_unless_integer(name: str, value: Any, least: int) -> None:
     """Refuse what is no integer, or too small a one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} is out of range. Expected an integer >= {least}. Received {value!r}.")
+
+
+class Asked(TypedDict, total=False):
+    """What every door takes beside its problem, as `check_gradients` says."""
+
+    coverage: str
+    derivative: str | None
+    threshold: float
+    step: float | None
+    rng: np.random.Generator | None
+    n_jobs: int
+
+
+def refuse_unless_known(options: Mapping[str, Any]) -> None:
+    """Refuse what is no option of every door, or out of range, before anything is evaluated."""
+    for name in options.keys() - Asked.__annotations__.keys():
+        expected = ", ".join(Asked.__annotations__)
+        raise TypeError(f"there is no such option here. Expected some of {expected}. Received {name!r}.")
+    Options(**{field.name: options[field.name] for field in fields(Options) if options.get(field.name) is not None})
+    refuse_unless_generator(options.get("rng"))
+
+
+def refuse_unless_generator(rng: Any) -> None:
+    """Refuse what is no generator, and not None."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is no generator. Expected np.random.default_rng(seed). Received {rng!r}.")

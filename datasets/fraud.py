@@ -32,7 +32,7 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
     fraud_rate : float, default=0.02
         Share of the rows that are fraud, strictly between 0 and 1: ``round(n_samples * fraud_rate)`` rows.
     seed : int, default=0
-        Same seed, same table, to the last bit on the same machine. From 0 to 2**32 - 1.
+        Same seed, same table, to the last bit on the same machine with any number of threads. From 0 to 2**32 - 1.
 
     Returns
     -------
@@ -75,21 +75,23 @@ def make_fraud(n_samples: int = 20_000, n_features: int = 30, *, fraud_rate: flo
 def _payments(n_samples: int, n_features: int, n_fraud: int, seed: int) -> tuple[Array, Array]:
     """Raw rows, exactly `n_fraud` fraud: make_classification rounds per cluster, so make more and cut."""
     from sklearn.datasets import make_classification
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     n_informative = max(2, n_features // 2)
     n_clusters = min(CLUSTERS_PER_CLASS, 2**n_informative // 2)  # one vertex of a hypercube for each cluster
     n_made = n_samples + 2 * n_clusters
-    raw, labels = make_classification(
-        n_made,
-        n_features,
-        n_informative=n_informative,
-        n_redundant=n_features // 3,
-        n_clusters_per_class=n_clusters,
-        weights=[1 - (n_fraud + n_clusters) / n_made],
-        flip_y=0.0,
-        class_sep=CLASS_SEPARATION,
-        random_state=seed,
-    )
+    with threadpool_limits(1, user_api="blas"):  # how many there are decides the last bits of a matrix product
+        raw, labels = make_classification(
+            n_made,
+            n_features,
+            n_informative=n_informative,
+            n_redundant=n_features // 3,
+            n_clusters_per_class=n_clusters,
+            weights=[1 - (n_fraud + n_clusters) / n_made],
+            flip_y=0.0,
+            class_sep=CLASS_SEPARATION,
+            random_state=seed,
+        )
     fraud = np.flatnonzero(labels == 1)[:n_fraud]
     honest = np.flatnonzero(labels == 0)[: n_samples - n_fraud]
     kept = np.sort(np.concatenate([fraud, honest]))

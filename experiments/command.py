@@ -2,17 +2,26 @@
 
 import argparse
 import io
+import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
 from experiments.screen import printable, show
 from trainer import ResumeError
 from trainer.callbacks.interruption import Interrupted
 from trainer.storage.archive import ArchiveError
+from trainer.storage.durable import FolderLost, NoFileOfOurs
 
-DONE, NOT_SO, BAD_USAGE, SIGNALLED = 0, 1, 2, 128  # exit codes; to the last the number of the signal is added
+#: Exit codes; that of what nobody has foreseen is EX_SOFTWARE of sysexits.h, to the last that of the signal is added.
+DONE, NOT_SO, BAD_USAGE, UNFORESEEN, SIGNALLED = 0, 1, 2, 70, 128
+REFUSAL = re.compile(r"Expected .*Received", re.DOTALL)  # how every refusal of the packages reads
+
+LONGEST = 200  # characters of an error that is told in one line
 
 
 class UsageError(ValueError):
@@ -43,7 +52,7 @@ def run_command(
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still gets the result
     try:
         return body()
-    except (UsageError, ArchiveError, ResumeError) as error:
+    except (UsageError, ArchiveError, ResumeError, FolderLost, NoFileOfOurs) as error:
         problem = str(error)
     except MemoryError as error:
         problem = f"{memory} Received: {error}."
@@ -52,9 +61,24 @@ def run_command(
     except KeyboardInterrupt as error:
         show(interrupted, sys.stderr)
         return signalled(error)
+    except Exception as error:
+        if not isinstance(error, ValueError | TypeError) or not REFUSAL.search(str(error)):
+            return _unforeseen(prog, error)
+        problem = str(error)  # what the library refuses
     line = " ".join(problem.split()).removesuffix(".")
     show(printable(f"{prog}: error: {line}. See --help."), sys.stderr)
     return BAD_USAGE
+
+
+def _unforeseen(prog: str, error: Exception) -> int:
+    """Say in one line that this should not be, and where the details are."""
+    where = "nowhere, for no file could be written"
+    with suppress(OSError), NamedTemporaryFile("w", prefix="backproof-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+        where = file.name
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
+    show(printable(f"{prog}: error: this was not foreseen: {said}. The details are in {where}"), sys.stderr)
+    return UNFORESEEN
 
 
 def signalled(error: KeyboardInterrupt) -> int:

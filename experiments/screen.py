@@ -8,12 +8,14 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
 from checks import GradientReport, Verdict
+from trainer.storage.durable import File
 
 WIDTH = 100
 HEIGHT = 40
@@ -87,7 +89,7 @@ def stride_of(n_checks: int) -> int:
 
 
 @contextmanager
-def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False, stride: int = 1) -> Iterator[None]:
+def log_lines(*, quiet: bool, file: File | Path | None, go_on: bool = False, stride: int = 1) -> Iterator[None]:
     """Show log lines (if quiet, only warnings and errors) above a progress bar, and write every line to a file as well.
 
     Of the checks that pass every `stride`-th is shown. A terminal that goes away, or a full disk, costs lines and
@@ -99,7 +101,8 @@ def log_lines(*, quiet: bool, file: Path | None, go_on: bool = False, stride: in
     handlers: list[logging.Handler] = [AboveBar(stride)]
     handlers[0].setLevel(logging.WARNING if quiet else logging.INFO)
     if file is not None:
-        stream = cast(TextIO, Lasting(file.open("a" if go_on else "w", encoding="utf-8")))
+        raw = File.of(file).open("a" if go_on else "w")
+        stream = cast(TextIO, Lasting(TextIOWrapper(BufferedWriter(raw), encoding="utf-8")))
         handlers.append(logging.StreamHandler(stream))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))

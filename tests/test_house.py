@@ -37,6 +37,7 @@ FLOORS = {
         "report",
         "judge",
         "check",
+        "doors",
         "flat hook torch training",
     ],
     "experiments": [
@@ -53,7 +54,7 @@ FLOORS = {
 BELOW = {"trainer": set(), "datasets": set(), "checks": {"trainer"}, "experiments": {"trainer", "datasets", "checks"}}
 
 #: What the callback of a training run needs of the trainer: the hooks, and how files are kept.
-OF_TRAINER = {"trainer.callbacks.base", "trainer.storage.archive", "trainer.storage.codec"}
+OF_TRAINER = {"trainer.callbacks.base", "trainer.storage.archive", "trainer.storage.codec", "trainer.storage.durable"}
 
 #: What may be imported beyond numpy and the standard library, and where.
 BEYOND_NUMPY = {
@@ -73,7 +74,7 @@ COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "fo
 COMMANDS |= {"score", "tables"}
 
 MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 20}
-MOST_FLOORS_OF_CHECKS = 8
+MOST_FLOORS_OF_CHECKS = 9
 MOST_FILES = 9  # in a folder
 MOST_LINES = 400  # in a file
 
@@ -81,10 +82,12 @@ MOST_LINES = 400  # in a file
 #: says why, never to let a file grow unseen. 700 of them are the second question of issue "applied": whether the
 #: gradient about to be applied is that of its batch. 1,650 are the campaign on other people's functions, half of which
 #: are the functions; 1,100 the verdict on losses in lower precision, and its campaign; 620 what the words say of
-#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 90 metrics,
-#: and the best epoch put back; 1,900 the detector that can be used: a preparation, a model and a threshold that are
-#: kept, scoring, and judging; 800 tables as people have them: money, dates, doubtful labels, what is no feature.
-MOST_LINES_IN_ALL = 25_250
+#: shared factors, orders and what was left open; 580 the verdict that holds on losses nobody here wrote; 1,200 what
+#: keeps other people's files, moved folders and forged fields from harm, two thirds of it parts of the crash campaign;
+#: 1,400 the doors for whatever gradient people write, and nested and complex parameters; 90 metrics, and the best
+#: epoch put back; 1,900 the detector that can be used: a preparation, a model and a threshold that are kept, scoring,
+#: judging and rivals; 1,000 tables as people have them: money, dates, doubtful labels, what is no feature.
+MOST_LINES_IN_ALL = 28_000
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 
@@ -315,7 +318,7 @@ def test_contributing_draws_the_same_floors(package):
 
 @every_package
 def test_a_folder_has_at_most_nine_files(package):
-    folders = {path.parent for path in modules_of(ROOT, package).values()} - {ROOT / "experiments" / "crash"}
+    folders = {path.parent for path in modules_of(ROOT, package).values()}
     for folder in folders:
         files = [path.name for path in folder.glob("*.py") if path.name not in {"__init__.py", "__main__.py"}]
         assert len(files) <= MOST_FILES, folder

@@ -22,6 +22,7 @@ def test_its_code_shows_what_it_says(capsys: pytest.CaptureFixture[str]) -> None
         exec(text, shared)
     shown = capsys.readouterr().out
     assert "FAIL 0.2315" in shown
+    assert "FAIL J[4, 0]" in shown
     assert "none failed" in shown
 
 

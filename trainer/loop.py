@@ -8,6 +8,7 @@ from trainer.argument import is_number
 from trainer.batches import Batch, Batches, in_blocks
 from trainer.callbacks.base import HOOKS, Callback, Outcome, TrainingDiverged, TrainingHalted, TrainState
 from trainer.network.parameters import Array
+from trainer.storage.durable import FolderLost
 from trainer.storage.json_rows import Row
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Hooks:
             state.outcome = _outcome(failures[0])
             state.row |= {"outcome": state.outcome, "reason": f"on_train_end: {failures[0]!r}"}
         try:
-            state.history.append(state.row)
+            if not isinstance(error, FolderLost):
+                state.history.append(state.row)
         finally:
             state.history.close()
         if failures and (error is None or isinstance(error, Exception)):

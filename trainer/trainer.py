@@ -15,6 +15,7 @@ from trainer.loop import Hooks, run_epochs
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Adam, Optimizer
+from trainer.storage.durable import File
 from trainer.storage.history import History
 
 
@@ -64,7 +65,7 @@ class Trainer:
         dtype: Literal["float64", "float32"] = "float64",
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
-        history_path: Path | str | None = None,
+        history_path: File | Path | str | None = None,
     ) -> None:
         if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
             raise ValueError(f"Invalid dtype. Expected 'float64' or 'float32'. Received {dtype!r}.")
@@ -73,7 +74,7 @@ class Trainer:
             ("network", network, isinstance(network, Network), "trainer.Network"),
             ("optimizer", optimizer, isinstance(optimizer, Optimizer), "trainer.Optimizer"),
             ("callbacks", callbacks, np.iterable(callbacks), "list of trainer.Callback"),
-            ("history_path", history_path, isinstance(history_path, str | Path | None), "path"),
+            ("history_path", history_path, isinstance(history_path, str | Path | File | None), "path"),
         ):
             if not fits:
                 raise TypeError(f"Invalid {name}. Expected a {expected}. Received {value!r}.")

@@ -10,7 +10,8 @@ from checks.explain.factors import digits, is_written, named, through_noise
 from checks.explain.mistake import Hints, Kind, Mistake
 from checks.explain.order import misplaced
 from checks.measure.difference import euclidean
-from checks.measure.layout import SINGLE, Array
+from checks.measure.layout import Array
+from checks.measure.structure import SINGLE
 
 #: Bounds above this share of the largest error may hide further wrong entries.
 BLURRED = 0.1

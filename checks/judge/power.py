@@ -43,3 +43,29 @@ def excluded_error(slope_error: float, reach: float, checks: int = 1) -> float:
 def reading_below(probability: float) -> float:
     """Give what an error of norm 1 reads more than, along a direction of reach 1, but for this probability."""
     return probability / (2.0 * DENSITY)
+
+
+def excluded_through(excluded: float, confidence: float) -> float:
+    """Say what remains excluded of a Jacobian where one random cotangent, drawn as a direction is, stood for its rows.
+
+    ``excluded`` and ``confidence`` are what a check of ``u · f`` excludes. An error E of the Jacobian is one of size
+    |E·u| there, so that each coordinate hides as it does from a direction; after a random direction d, it reads d·E·u.
+    """
+    if confidence == 1.0:
+        return excluded_error(excluded, 1.0)
+    return excluded * reading_below(1.0 - CONFIDENCE) / TWICE
+
+
+def _below_twice(probability: float) -> float:
+    """Give what an error of norm 1 and rank 1 reads more than, along two random directions, but for this probability.
+
+    Both factors X and Y stay below s with P <= c·s, c = 0.82. So P(X·Y <= t) <= z + z·log(1/z), where z = c²·t.
+    """
+    low, high = 0.0, probability
+    for _ in range(60):
+        z = (low + high) / 2.0
+        low, high = (low, z) if z - z * math.log(z) > probability else (z, high)
+    return low / (2.0 * DENSITY) ** 2
+
+
+TWICE = _below_twice(1.0 - CONFIDENCE)

@@ -9,88 +9,116 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-#: A number, an array, a dict of arrays, or a list or tuple of arrays.
-Structure: TypeAlias = float | Array | Mapping[str, Any] | Sequence[Any]
+from checks.measure.structure import SINGLE, form_of
 
-SINGLE = "parameters"  # the tensor's name where the user gave a bare number or a bare array
+Array: TypeAlias = NDArray[Any]
+#: A number, an array, or a dict, list, tuple, named tuple or dataclass of structures.
+Structure: TypeAlias = float | Array | Mapping[str, Any] | Sequence[Any] | Any
+
+#: What has the look of an array and another arithmetic.
+ODD = (np.matrix, np.ma.MaskedArray)
+
+#: What a complex array's gradient is taken to be.
+CONVENTION = (
+    "the gradient of complex parameters is taken as dJ/dRe + i·dJ/dIm, the way of steepest ascent, as torch gives it; "
+    "jax and autograd give its conjugate"
+)
 
 
 class Layout:
     """Where each named tensor lies in the flat vector of ``size`` coordinates, and how to go back.
 
-    ``shapes`` and ``slices`` have the tensors in the order given, which is that of the forward pass.
+    ``shapes`` and ``slices`` have the tensors in the order given, which is that of the forward pass. A complex array
+    is two of them, ``W.real`` and ``W.imag``. A ``name`` is what their paths begin with.
     """
 
-    def __init__(self, parameters: Structure) -> None:
-        self._kind = _kind(parameters)
-        self._is_tuple = isinstance(parameters, tuple)
-        self._keys = list(parameters) if isinstance(parameters, Mapping) else []
+    def __init__(self, parameters: Structure, name: str = "") -> None:
+        self.form = form_of(parameters, name)
+        role = f"{name}s" if name else "parameters"
+        self._leaves: dict[str, tuple[str, ...]] = {}  # the tensors of each: one, or real and imaginary part
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slices: dict[str, slice] = {}
         start = 0
-        for name, value in _items(parameters, self._kind):
-            if name in self.shapes:
-                raise ValueError(
-                    f"two parameters have the same name. Expected different names. Received {name!r} twice."
-                )
-            array = _real_array(value, name)
-            self.shapes[name] = array.shape
-            self.slices[name] = slice(start, start + array.size)
-            start += array.size
+        for leaf, value in self.form.leaves(parameters, role):
+            array = _array(value, leaf, own=True)
+            names = (f"{leaf}.real", f"{leaf}.imag") if array.dtype.kind == "c" else (leaf,)
+            for name in names:
+                if name in self.shapes or leaf in self._leaves:
+                    raise ValueError(
+                        f"two {role} have the same name. Expected different names. Received {name!r} twice."
+                    )
+                self.shapes[name] = array.shape
+                self.slices[name] = slice(start, start + array.size)
+                start += array.size
+            self._leaves[leaf] = names
         self.size = start
         if self.size == 0:
-            raise ValueError("parameters hold no number. Expected at least one. Received an empty structure.")
+            raise ValueError(f"{role} hold no number. Expected at least one. Received an empty structure.")
 
-    def flatten(self, structure: Structure, role: str) -> Array:
+    @property
+    def is_complex(self) -> bool:
+        """Whether any of the parameters are complex."""
+        return len(self._leaves) < len(self.shapes)
+
+    def flatten(self, structure: Structure, role: str, dtype: type[Any] = np.float64) -> Array:
         """Copy a structure of this layout into a flat float64 vector; ``role`` says what it is where it is refused.
 
-        Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``.
+        Gradients in a dict may also carry the classic names: ``dW1`` for ``W1``. A complex dtype is for complex values
+        of what is real here.
         """
-        as_mapping, as_sequence = isinstance(structure, Mapping), np.iterable(structure)
-        if (self._kind == "mapping") != as_mapping or (self._kind == "sequence" and not as_sequence):
-            raise TypeError(
-                f"{role} have another structure than the parameters. Expected a {self._kind} with "
-                f"{list(self.shapes)}. Received {type(structure).__name__}."
-            )
-        values = dict(_items(structure, self._kind))
-        if self._kind == "sequence" and len(values) != len(self.shapes):
-            raise ValueError(
-                f"{role} have the wrong length. Expected {len(self.shapes)} arrays. Received {len(values)}."
-            )
-        classic = "" if all(name in values for name in self.shapes) else "d"
-        vector = np.empty(self.size)
-        for name, shape in self.shapes.items():
-            value = values.get(classic + name, values.get(name))
+        vector = np.empty(self.size, dtype)
+        for leaf, value in self.form.leaves(structure, role):
+            shape = self.shapes[self._leaves[leaf][0]]
             if value is None:
+                one = "the gradient" if role == "gradients" else role
+                which = one if leaf == SINGLE else f"{one} of {leaf}"
                 raise ValueError(
-                    f"{role} lack {name!r}. Expected the names {list(self.shapes)}. Received {list(values)}."
+                    f"{which} is None. Expected an array of shape {shape}, of zeros perhaps. Received None."
                 )
-            array = _real_array(value, f"{role} of {name}")
+            array = _array(value, f"{role} of {leaf}", own=False)
             if array.shape != shape:
-                raise ValueError(f"{role} of {name} have the wrong shape. Expected {shape}. Received {array.shape}.")
-            self.tensor(vector, name)[...] = array
+                raise ValueError(f"{role} of {leaf} have the wrong shape. Expected {shape}. Received {array.shape}.")
+            self._put(vector, leaf, array, role)
         return vector
+
+    def _put(self, vector: Array, leaf: str, array: Array, role: str) -> None:
+        real, *imaginary = self._leaves[leaf]
+        if vector.dtype.kind == "c":
+            self.tensor(vector, real)[...] = array
+            return
+        if array.dtype.kind == "c" and not imaginary:
+            what = leaf if role == "parameters" else f"{role} of {leaf}"
+            raise TypeError(
+                f"{what} is not made of real numbers. Expected floats or integers. Received dtype {array.dtype}."
+            )
+        self.tensor(vector, real)[...] = array.real
+        for name in imaginary:
+            self.tensor(vector, name)[...] = array.imag
 
     def point(self, parameters: Structure) -> Array:
         """Give `flatten` of the parameters, but without a copy where they have it as their ``vector`` already."""
         vector = getattr(parameters, "vector", None)
         if not isinstance(vector, np.ndarray) or vector.shape != (self.size,) or vector.dtype != np.float64:
             return self.flatten(parameters, "parameters")
-        if not all(np.array_equal(vector[self.slices[n]], np.ravel(v)) for n, v in _items(parameters, self._kind)):
+        leaves = self.form.leaves(parameters, "parameters")
+        if self.is_complex or not all(np.array_equal(vector[self.slices[n]], np.ravel(v)) for n, v in leaves):
             return self.flatten(parameters, "parameters")
         view: Array = vector[:]
         view.flags.writeable = False
         return view
 
     def unflatten(self, vector: Array) -> Any:
-        """Give the structure that the loss takes; its arrays are views into ``vector``."""
-        views = {name: vector[self.slices[name]].reshape(shape) for name, shape in self.shapes.items()}
-        if self._kind == "mapping":  # by the user's own keys, which need not be text
-            return dict(zip(self._keys, views.values(), strict=True))
-        if self._kind == "sequence":
-            return tuple(views.values()) if self._is_tuple else list(views.values())
-        return vector[0] if self._kind == "number" else views[SINGLE]
+        """Give the structure that the loss takes; its arrays, unless complex, are views into ``vector``."""
+        return self.form.built(self._values(vector))
+
+    def _values(self, vector: Array) -> Iterator[Array]:
+        for real, *imaginary in self._leaves.values():
+            value = self.tensor(vector, real)
+            if imaginary:
+                if vector.dtype.kind == "c":
+                    raise TypeError("they are complex themselves")
+                value = value + 1j * self.tensor(vector, imaginary[0])
+            yield value
 
     def tensor(self, vector: Array, name: str) -> Array:
         """View one tensor of a flat vector in its own shape."""
@@ -107,31 +135,35 @@ class Layout:
         return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
-def _items(structure: Any, kind: str) -> Iterator[tuple[str, Any]]:
-    if kind == "mapping":
-        yield from ((str(name), value) for name, value in structure.items())
-    elif kind == "sequence":
-        yield from ((f"[{position}]", value) for position, value in enumerate(structure))
-    else:
-        yield SINGLE, structure
+def _array(value: Any, role: str, *, own: bool) -> Array:
+    """Convert to float64 or complex128, without a copy where it is that; refuse what is not made of numbers.
+
+    Of somebody's ``own`` parameters, those are refused that the loss would get back as another kind of array.
+    """
+    if own and isinstance(value, ODD):
+        kind = type(value).__name__
+        raise TypeError(f"{role} is a {kind}. Expected a plain array, which is what the loss gets. Received np.{kind}.")
+    try:
+        array = np.asarray(value.toarray() if hasattr(value, "toarray") and not own else value)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged nested lists, a tensor that requires a gradient
+        raise ValueError(f"{role} is not an array of numbers. Expected real numbers. Received {error}.") from None
+    if array.dtype.kind not in "fiubc":
+        got = f"{type(value).__name__}, dtype {array.dtype}"
+        raise TypeError(f"{role} is not made of real numbers. Expected floats or integers. Received {got}.")
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
 
 
-def _kind(parameters: Structure) -> str:
-    if isinstance(parameters, Mapping):
-        return "mapping"
-    if isinstance(parameters, list | tuple) and any(np.ndim(value) > 0 for value in parameters):
-        return "sequence"
-    return "number" if np.ndim(parameters) == 0 and not isinstance(parameters, np.ndarray) else "array"
-
-
-def _real_array(value: Any, role: str) -> Array:
-    """Convert to float64, without a copy where it is that; refuse what is not made of real numbers."""
+def one_number(value: Any, kinds: str) -> Any:
+    """Take the loss out of its array; refuse what is not one number of these kinds of dtype."""
+    if isinstance(value, tuple | list) and len(value) > 1:
+        got = f"({', '.join(type(part).__name__ for part in value):.80})"
+        expected = "Expected a float: hand over its first element, or, where the second is the gradient, gradients=True"
+        raise TypeError(f"the loss gives a {type(value).__name__} of {len(value)}. {expected}. Received {got}.")
     try:
         array = np.asarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{role} is not an array of numbers. Expected real numbers. Received {error}.") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{role} is not made of real numbers. Expected floats or integers. Received dtype {array.dtype}."
-        )
-    return array.astype(np.float64, copy=False)
+    except ValueError:  # ragged nested lists
+        array = np.asarray(None)
+    if array.size != 1 or array.dtype.kind not in kinds:
+        described = f"{type(value).__name__} of shape {array.shape}, dtype {array.dtype}"
+        raise TypeError(f"the loss is not one real number. Expected a float. Received {described}.")
+    return array.reshape(())[()]

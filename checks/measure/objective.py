@@ -16,7 +16,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from checks.measure.difference import euclidean
-from checks.measure.layout import Array, Layout, Structure
+from checks.measure.layout import CONVENTION, Array, Layout, Structure, one_number
 from checks.measure.noise import BOUND, noise_around
 from checks.measure.processes import one_thread, run
 
@@ -79,9 +79,10 @@ class Objective:
         self.frozen: Array | None = None  # mask of the coordinates that cannot be moved
         self.moves = False  # whether any evaluation at other parameters gave another loss
         self.last = math.nan  # the loss evaluated last: at the point, or within a step of it
-        self.complex_refusal: str | None = None  # why the complex step cannot be used, once that has been tried
+        #: Why the complex step cannot be used, once that has been tried.
+        self.complex_refusal = "some parameters are complex themselves" if layout.is_complex else None
         self.complex_confirmed = complex_confirmed  # whether it has been held against central differences
-        self.notes: list[str] = []  # what the reader of the report should know
+        self.notes: list[str] = [CONVENTION] if layout.is_complex else []  # what the reader of the report should know
         self._loss = loss
         self._coordinate_losses = coordinate_losses
         self._faithful: set[str] = set()  # the tensors at which that was found to be the loss
@@ -155,7 +156,7 @@ class Objective:
                 if is_point:
                     raise
                 return math.nan
-        self.last = float(_one_number(value, "fiub"))
+        self.last = float(one_number(value, "fiub"))
         self.moves = self.moves or (self._value is not None and self.last != self._value)
         return self.last
 
@@ -202,7 +203,7 @@ class Objective:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
         self._count.n += 1
         self._count.is_elsewhere = True
-        value = complex(_one_number(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
+        value = complex(one_number(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
         self.last = value.real
         return value
 
@@ -376,18 +377,6 @@ def _without_warning(call: Callable[[], Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         return call()
-
-
-def _one_number(value: Any, kinds: str) -> Any:
-    """Take the loss out of its array; refuse what is not one number of these kinds of dtype."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # ragged nested lists
-        array = np.asarray(None)
-    if array.size != 1 or array.dtype.kind not in kinds:
-        described = f"{type(value).__name__} of shape {array.shape}, dtype {array.dtype}"
-        raise TypeError(f"the loss is not one real number. Expected a float. Received {described}.")
-    return array.reshape(())[()]
 
 
 def _why_not_complex(error: Exception) -> str:

@@ -17,7 +17,7 @@ DECIDES = {
     Cause.NOT_DETERMINISTIC: "a loss that draws nothing: dropout off, or the same seed in every evaluation",
     Cause.NOT_FINITE: "a check at parameters and rows where everything is finite",
     Cause.NOT_EXERCISED: "a check at rows and parameters where it matters",
-    Cause.NO_DEPENDENCE: "a loss that reads the parameters it is handed; layers that hold arrays of their own do not",
+    Cause.NO_DEPENDENCE: "a loss that reads what it is handed; `checks.held_by` makes one of a model with its own",
 }
 
 

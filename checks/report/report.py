@@ -1,13 +1,34 @@
-"""The report of one gradient check: the findings, and the ways to look at them."""
+"""The report of one gradient check: the findings, the ways to look at them, and to raise them."""
 
 import math
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Self
 
 from checks.report.findings import Findings
 from checks.report.plain import to_dict
 from checks.report.words import summary, table
+from checks.verdict import Verdict
+
+
+class GradientCheckError(AssertionError):
+    """A gradient does not match its loss.
+
+    Parameters
+    ----------
+    report : GradientReport
+        Says where and why; also an attribute.
+    message : str, default=""
+        What the error says; the report in words by default.
+    """
+
+    def __init__(self, report: "GradientReport", message: str = "") -> None:
+        super().__init__(message or str(report))
+        self.report = report
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross the border of a process."""
+        return type(self), (self.report, str(self))
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,35 @@ class GradientReport(Findings):
     """
 
     terms: dict[str, "GradientReport"] = field(default_factory=dict, metadata={"may_lack": True})
+
+    def raise_unless_pass(self, *, not_exercised: Literal["pass", "raise"] = "pass") -> Self:
+        """Return the report of a PASS, and raise it else: a gradient test in one line, for any check.
+
+        Parameters
+        ----------
+        not_exercised : {"pass", "raise"}, default="pass"
+            What becomes of a tensor whose gradient and slopes are zero everywhere: right here, but nothing was tested.
+            Where that is so of every tensor, it raises in any case.
+
+        Returns
+        -------
+        GradientReport
+            This one.
+
+        Raises
+        ------
+        GradientCheckError
+            If the verdict is FAIL or UNDECIDED, or too little was exercised.
+        """
+        __tracebackhide__ = True  # pytest then shows the caller's line and the report, not this function
+        if not_exercised not in ("pass", "raise"):
+            raise ValueError(f"not_exercised is unknown. Expected 'pass' or 'raise'. Received {not_exercised!r}.")
+        if self.verdict is not Verdict.PASS:
+            raise GradientCheckError(self)
+        left_out = self.not_exercised
+        if left_out and (not_exercised == "raise" or len(left_out) == len(self.tensors)):
+            raise GradientCheckError(self, f"nothing was exercised in {', '.join(left_out)}. {self}")
+        return self
 
     def summary(self) -> str:
         """Give the check in one line, for a log."""

@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,16 +11,18 @@ import numpy as np
 
 from checks.check import GradientCheckError
 from checks.options import STEP, THRESHOLD, Options, refuse_unless_integer
-from checks.report.findings import Applied
+from checks.report.findings import Applied, Count
 from checks.report.report import GradientReport
 from checks.report.words import line
 from checks.training.applied import AppliedCheck, Step, Watch
+from checks.training.kept import KeptReport, kept, restored
 from checks.training.probe import Case, Sampler, Storage
 from checks.training.proof import Proof
 from checks.training.row_set import RowSet
 from checks.verdict import LEVELS, Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
-from trainer.storage.codec import from_plain
+from trainer.storage.codec import Generator, from_plain
+from trainer.storage.durable import Folder
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,29 @@ class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it cross the border of a process."""
         return type(self), (self.report, self.iteration, self.violation)
+
+
+@dataclass(frozen=True)
+class AppliedState:
+    """What a checkpoint keeps of the second question."""
+
+    rng: Generator
+    sizes: list[Count]
+    complex_trust: bool | None
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """What a checkpoint keeps of a `GradientCheck`; version 0.1 had one question, and not the last report."""
+
+    settings: str
+    rng: Generator
+    complex_confirmed: bool
+    proof: Proof
+    applied: AppliedState | None = field(default=None, metadata={"may_lack": True})
+    report: KeptReport | None = field(default=None, metadata={"may_lack": True})
+    n_kept: Count = field(default=0, metadata={"may_lack": True})
+    violation: str | None = field(default=None, metadata={"may_lack": True})
 
 
 @dataclass(eq=False)
@@ -128,7 +153,7 @@ class GradientCheck(Callback):
         applied: bool = True,
         on_failure: Literal["raise", "stop", "log"] = "raise",
         seed: int = 0,
-        violations: Path | str | None = None,
+        violations: Folder | Path | str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value, least in (("every", every, 1), ("rows", rows, 2), ("seed", seed, 0)):
@@ -149,7 +174,7 @@ class GradientCheck(Callback):
         self.applied = bool(applied)
         self.on_failure = on_failure
         self.seed = seed
-        self.violations = None if violations is None else Path(violations)
+        self.violations = None if violations is None else Folder.of(violations)
         self.settings = dict(settings or {})
         self.violation: Path | None = None
         self.report: GradientReport | None = None
@@ -163,6 +188,7 @@ class GradientCheck(Callback):
         self._sizes: set[int] = set()  # of the batches on which the second question was asked
         self._complex_confirmed = False
         self._n_kept = 0
+        self._kept_report: tuple[GradientReport, dict[str, Any]] | None = None  # of the last one, for checkpoints
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -296,7 +322,10 @@ class GradientCheck(Callback):
                 state.request_stop(f"gradient check failed at iteration {state.iteration}: {report.summary()}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the check's own generator and the evidence so far, as plain data for JSON."""
+        """Give the check's own generators, the last report and the evidence so far, as plain data for JSON."""
+        trust = None if self._run is None else self._run.applied.complex_trust
+        if self._kept_report is None or self._kept_report[0] is not self.report:
+            self._kept_report = None if self.report is None else (self.report, kept(self.report))
         return {
             "settings": repr(self),
             "rng": self._rng.bit_generator.state,
@@ -305,8 +334,11 @@ class GradientCheck(Callback):
             "applied": {
                 "rng": self._applied_rng.bit_generator.state,
                 "sizes": sorted(self._sizes),
-                "complex_trust": None if self._run is None else self._run.applied.complex_trust,
+                "complex_trust": trust,
             },
+            "report": None if self._kept_report is None else self._kept_report[1],
+            "n_kept": self._n_kept,
+            "violation": None if self.violation is None else self.violation.name,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -319,16 +351,20 @@ class GradientCheck(Callback):
         ValueError
             If the state is that of a check with other settings.
         """
-        if state["settings"] != repr(self):
-            raise ValueError(f"The check has other settings. Expected {state['settings']}. Received {self}.")
-        self._rng.bit_generator.state = state["rng"]
-        self._complex_confirmed = from_plain(bool, state["complex_confirmed"], "complex_confirmed")
-        self.proof = Proof.from_state(state["proof"])
-        if "applied" in state:  # version 0.1 had one question
-            self._applied_rng.bit_generator.state = state["applied"]["rng"]
-            self._sizes = set(from_plain(list[int], state["applied"]["sizes"], "sizes"))
-            trust = from_plain(bool | None, state["applied"]["complex_trust"], "complex_trust")
-            self._running().applied.complex_trust = trust
+        known: CheckState = from_plain(CheckState, state, "check")
+        if known.settings != repr(self):
+            raise ValueError(f"The check has other settings. Expected {known.settings}. Received {self}.")
+        self._rng.bit_generator.state = known.rng
+        self._complex_confirmed = known.complex_confirmed
+        self.proof = known.proof
+        self.report = None if known.report is None else restored(known.report)
+        self._n_kept = known.n_kept
+        if known.violation is not None and self.violations is not None:
+            self.violation = self.violations.path / known.violation
+        if known.applied is not None:
+            self._applied_rng.bit_generator.state = known.applied.rng
+            self._sizes = set(known.applied.sizes)
+            self._running().applied.complex_trust = known.applied.complex_trust
 
     def _keep(self, state: TrainState, report: GradientReport, case: Case, step: Step | None) -> None:
         """Write the violation; whatever goes wrong with that, the check has failed, and the halt must come."""

@@ -43,5 +43,5 @@ class RowSet:
     def from_text(cls, text: str) -> Self:
         """Take back what `to_text` gave, or raise ValueError; rows beyond the last one of a byte are no rows."""
         rows = cls()
-        rows._is_in = np.unpackbits(np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)).astype(bool)
+        rows._is_in = np.unpackbits(np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)).view(bool)
         return rows

@@ -17,7 +17,7 @@ from checks.report.report import GradientReport
 from checks.training.applied import AppliedCheck, Step
 from checks.training.probe import Case, Probe
 from checks.verdict import Cause
-from trainer.storage.codec import to_plain
+from trainer.storage.codec import Generator, to_plain
 
 #: What a network is made with, as far as it has these attributes.
 ARGUMENTS = ("layer_sizes", "activation", "dropout", "l2", "positive_weight")
@@ -47,13 +47,13 @@ class Violation:
     targets: Array = field(metadata=ARRAY)
     mask_seed: Annotated[int | None, (0, 2**32 - 1)]  # None where dropout was off
     options: dict[str, Any]  # of the check: those of `Options`, and terms
-    generator: dict[str, Any]  # the check's, when the probe had been drawn: what directions are drawn from
+    generator: Generator  # the check's, when the probe had been drawn: what directions are drawn from
     complex_confirmed: bool  # whether an earlier check of the run had confirmed the complex step
     network: dict[str, Any]  # what `described` says of it
     settings: dict[str, Any]  # what else the user wanted kept
     versions: dict[str, str]  # of what the check ran on
-    masks: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})  # see `Step`
-    directions: dict[str, Any] | None = field(default=None, metadata={"may_lack": True})
+    masks: Generator | None = field(default=None, metadata={"may_lack": True})  # see `Step`
+    directions: Generator | None = field(default=None, metadata={"may_lack": True})
     complex_trust: bool | None = field(default=None, metadata={"may_lack": True})
     step: dict[str, Array] = field(default_factory=dict, metadata=ARRAY)  # its vectors and rows, if it was asked about
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from checks.training.violation import ARGUMENTS, STEP_ARRAYS, Violation, is_argu
 from checks.verdict import Verdict
 from trainer.storage.archive import Archive, ArchiveError, read_archive, write_archive
 from trainer.storage.codec import BrokenError, fields_from_plain, from_plain, to_plain
+from trainer.storage.durable import File, Folder
 
 KIND, VERSION = "violation", 1
 TENSORS = ("parameters", "gradients", "numerical")  # an array of each for every parameter
@@ -22,30 +24,53 @@ SHOWN = 60  # characters of a value that is refused
 TERMS = {"legitimate rows": "class 0", "fraud rows": "class 1"}  # as version 0.1 called them
 
 
-def keep_violation(folder: Path, iteration: int, *case: Any, **more: Any) -> Path:
+def keep_violation(folder: Folder, iteration: int, *case: Any, **more: Any) -> Path:
     """Write the case of a failed check into a folder, which is made if need be; nothing there is replaced.
 
-    It is ``violation-000100.npz``, or ``violation-000100-2.npz`` if an earlier run has left one there.
+    It is ``violation-000100.npz``, or ``violation-000100-2.npz`` if an earlier run has left another one there. The very
+    same, as when a run that was halted is resumed, is kept once.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    name, number = f"violation-{iteration:06d}", 1
-    while (path := folder / f"{name}{'' if number == 1 else f'-{number}'}.npz").exists():
-        number += 1
-    write_violation(path, Violation.of(iteration, *case, **more))
-    return path
+    folder.make()
+    violation = Violation.of(iteration, *case, **more)
+    for number in count(1):
+        name = f"violation-{iteration:06d}{'' if number == 1 else f'-{number}'}.npz"
+        if folder.status(name) is None:
+            write_violation(folder / name, violation)
+        elif not _holds(folder / name, violation):
+            continue
+        return folder.path / name
+    raise AssertionError("numbers do not end")
 
 
-def write_violation(path: Path | str, violation: Violation) -> None:
+def _holds(file: File, violation: Violation) -> bool:
+    """Say whether a file has this very case."""
+    try:
+        kept = read_violation(file)
+    except (OSError, ArchiveError):
+        return False
+    ours, theirs = _members(violation), _members(kept)
+    return (kept.iteration, kept.mask_seed, kept.options, kept.network) == (
+        *(violation.iteration, violation.mask_seed, violation.options, violation.network),
+    ) and all(np.array_equal(ours[name], theirs.get(name, ours[name][:0]), equal_nan=True) for name in ours)
+
+
+def write_violation(path: File | Path | str, violation: Violation) -> None:
     """Write a violation, whole or not at all."""
-    names = list(violation.parameters)
+    facts = to_plain(violation) | {"names": list(violation.parameters)}
+    write_archive(path, KIND, VERSION, _members(violation), facts)
+
+
+def _members(violation: Violation) -> dict[str, Array]:
+    """Give its arrays by their names in the file."""
     arrays = {name: getattr(violation, name) for name in ROWS}
     for group in TENSORS:
-        arrays |= {f"{group}.{key}": getattr(violation, group)[name] for name, key in _keys(names).items()}
-    arrays |= {f"step.{name}": value for name, value in violation.step.items()}
-    write_archive(path, KIND, VERSION, arrays, to_plain(violation) | {"names": names})
+        arrays |= {
+            f"{group}.{key}": getattr(violation, group)[name] for name, key in _keys(violation.parameters).items()
+        }
+    return arrays | {f"step.{name}": value for name, value in violation.step.items()}
 
 
-def read_violation(path: Path | str) -> Violation:
+def read_violation(path: File | Path | str) -> Violation:
     """Read a violation. Nothing in it is run, imported or believed before it is looked at.
 
     `ArchiveError` if it is damaged, is something else, or holds what no check has left.
@@ -80,12 +105,6 @@ def _hold_facts(facts: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise BrokenError(f"The options are broken. Expected those of a check. Received {error}") from error
     _hold(isinstance(options.get("terms"), bool), "options", "terms, true or false", options)
-    for name in ("generator", "masks", "directions"):
-        try:
-            if facts.get(name) is not None:
-                np.random.PCG64(0).state = facts[name]
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise BrokenError(f"The {name} is broken. Expected the state of a PCG64. Received {error!r}.") from error
     network = facts["network"]
     _hold(set(network) == {"class", "parts", "arguments"}, "network", "class, parts and arguments", network)
     from_plain(str, network["class"], "network.class")

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 from tqdm import tqdm
 
+from experiments.command import UsageError
 from experiments.crash.small_run import HISTORY, Files, SmallRun, in_memory
 from experiments.figures import Figure
 from experiments.runs.folder import RunFolder
@@ -63,25 +64,26 @@ class FaultyDisk:
         self._synced = {number: (self.folder / name).read_bytes() for name, number in self._tables[0].items()}
         disk = self
 
-        class File(FileIO):
-            """An unbuffered file whose calls are counted."""
-
-            def __init__(self, path: Path | str, mode: str) -> None:
-                disk.step(f"open {Path(path).name}", lambda: None)
-                super().__init__(path, mode.replace("b", ""))
-                disk.note(self.fileno(), fresh="w" in mode)
+        class Counted(FileIO):
+            """An unbuffered file whose calls are counted, unless it is only read."""
 
             def write(self, content: Any) -> int:
                 def half() -> None:
-                    super(File, self).write(content[: len(content) // 2])
+                    super(Counted, self).write(content[: len(content) // 2])
 
                 try:
-                    return disk.step("write", lambda: super(File, self).write(content), half)
+                    return disk.step("write", lambda: super(Counted, self).write(content), half)
                 finally:
                     disk.note(self.fileno())
 
+            def truncate(self, size: int | None = None) -> int:
+                try:
+                    return super().truncate(size)
+                finally:
+                    disk.note(self.fileno(), fresh=not size)
+
             def close(self) -> None:
-                if disk.dead or self.closed:
+                if disk.dead or self.closed or self.mode == "rb":
                     super().close()
                 else:
                     disk.step("close", super().close, super().close)
@@ -89,9 +91,8 @@ class FaultyDisk:
         calls = _Calls(self)
         self._stack.enter_context(patch.object(durable, "os", calls))
         self._stack.enter_context(patch.object(history, "os", calls))
-        self._stack.enter_context(patch.object(durable, "open", File, create=True))
-        self._stack.enter_context(patch.object(history, "FileIO", File))
-        self._stack.enter_context(patch.object(Path, "unlink", _unlink(self, Path.unlink)))
+        self._stack.enter_context(patch.object(durable, "FileIO", Counted))
+        self._stack.enter_context(patch.object(durable, "BufferedRandom", lambda raw: raw))  # every write is a call
         return self
 
     def __exit__(
@@ -163,8 +164,14 @@ class _Calls:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
-    def open(self, path: Path, flags: int) -> int:
-        return self._disk.step("open folder", lambda: os.open(path, flags))
+    def open(self, path: Path | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if flags & os.O_DIRECTORY:
+            return self._disk.step("open folder", lambda: os.open(path, flags))
+        if not flags & os.O_RDWR:
+            return os.open(path, flags, dir_fd=dir_fd)
+        handle = self._disk.step(f"open {path}", lambda: os.open(path, flags, mode, dir_fd=dir_fd))
+        self._disk.note(handle, fresh=bool(flags & (os.O_EXCL | os.O_TRUNC)))
+        return handle
 
     def close(self, handle: int) -> None:
         if self._disk.dead:
@@ -175,20 +182,13 @@ class _Calls:
     def fsync(self, handle: int) -> None:
         self._disk.step("fsync", lambda: self._disk.sync(handle))
 
-    def replace(self, source: Path, target: Path) -> None:
-        self._disk.step("rename", lambda: os.replace(source, target))
+    def replace(self, source: str, target: str, **folders: int) -> None:
+        self._disk.step("rename", lambda: os.replace(source, target, **folders))
         self._disk.note_names()
 
-
-def _unlink(disk: FaultyDisk, unlink: Callable[..., None]) -> Callable[..., None]:
-    def counted(path: Path, missing_ok: bool = False) -> None:
-        if path.parent != disk.folder:
-            unlink(path, missing_ok=missing_ok)
-            return
-        disk.step(f"unlink {path.name}", lambda: unlink(path, missing_ok=missing_ok))
-        disk.note_names()
-
-    return counted
+    def unlink(self, name: str, **folder: int) -> None:
+        self._disk.step(f"unlink {name}", lambda: os.unlink(name, **folder))
+        self._disk.note_names()
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def rows(folder: Path) -> Scenario:
 
 def results(folder: Path) -> Scenario:
     """Replace the files that a run leaves when it has ended."""
-    old, new = {"outcome": "running"}, {"outcome": "completed"}
+    old, new = ({"outcome": outcome, "pid": 1, "started": "today"} for outcome in ("running", "completed"))
 
     def written(folder: Path, data: dict[str, Any]) -> None:
         place = RunFolder(folder, resume=True)
@@ -290,7 +290,7 @@ def inject(scenario: Scenario, folder: Path, failing: int | None, fault: str) ->
     with FaultyDisk(folder, failing, fault) as disk:
         try:
             scenario.act(folder, known)
-        except (OSError, Killed):
+        except (OSError, UsageError, Killed):
             pass
         except Exception as error:
             wrong.append(f"it ended with {error!r}")

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from experiments.crash.remains import differences, outcome, state, torn
 from experiments.crash.small_run import in_memory, on_disk
 from experiments.figures import Figure
 from experiments.fraud.main import main
-from trainer.callbacks.checkpoint import PATTERN, checkpoints
+from trainer.callbacks.checkpoint import NAME, checkpoints
 from trainer.storage.durable import UNFINISHED
 
 RUNS, QUICK_RUNS = 288, 12
@@ -63,11 +64,15 @@ class KilledRun:
     def finish(self, *more: str) -> float:
         """Let it run to its end, and give the seconds it took."""
         started = time.perf_counter()
-        pid = self._fork(*more)
-        code = _waited(pid, lambda: time.perf_counter() - started > PATIENCE)
+        code = self.waited(self.begun(*more))
         if code != 0:
             raise RuntimeError(f"{' '.join(self.argv)}: exit code {code}. It said: {self.said()}")
         return time.perf_counter() - started
+
+    def waited(self, pid: int) -> int | None:
+        """Wait for it, and give its exit code."""
+        started = time.perf_counter()
+        return _waited(pid, lambda: time.perf_counter() - started > PATIENCE)
 
     def forget(self) -> None:
         """Take the folder away, as if nothing had been run yet."""
@@ -78,7 +83,7 @@ class KilledRun:
         begun = (self.out / "run.json").exists()
         wait = duration * rng.uniform(0, {"start": EARLY, "end": LATE}.get(moment, 1.0))
         started = time.perf_counter()
-        pid = self._fork(*(["--resume"] if begun else []))
+        pid = self.begun(*(["--resume"] if begun else []))
         due = math.inf if moment in WAITS_FOR else started + wait
 
         def is_due() -> bool:
@@ -108,7 +113,7 @@ class KilledRun:
         is_at_work = outcome(self.out) == "running" and not _has_ended(pid)
         rival = KilledRun(self.argv, self.out, self.screen.with_suffix(".rival"))
         started = time.perf_counter()
-        _waited(rival._fork("--resume"), lambda: time.perf_counter() > started + PATIENCE)
+        _waited(rival.begun("--resume"), lambda: time.perf_counter() > started + PATIENCE)
         self.let_in |= is_at_work and "--out is in use" not in rival.said()
         os.kill(pid, signal.SIGCONT)
 
@@ -117,7 +122,7 @@ class KilledRun:
         if outcome(self.out) == "completed":
             return "after the end"
         unfinished = list(self.out.glob(f"*{UNFINISHED}"))
-        if any(path.match(PATTERN + UNFINISHED) for path in unfinished):
+        if any(NAME.fullmatch(path.name.removesuffix(UNFINISHED)) for path in unfinished):
             return "inside a save"
         settings, metrics = self.out / "settings.json", self.out / "metrics.json"
         if not settings.exists():
@@ -130,7 +135,8 @@ class KilledRun:
         """Give the end of what the command has written to the screen."""
         return self.screen.read_text(encoding="utf-8", errors="replace")[-2_000:] if self.screen.exists() else ""
 
-    def _fork(self, *more: str) -> int:
+    def begun(self, *more: str) -> int:
+        """Begin it, and give its process."""
         pid = os.fork()
         if pid:
             return pid
@@ -139,6 +145,7 @@ class KilledRun:
             screen = os.open(self.screen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(screen, 1)
             os.dup2(screen, 2)
+            sys.stdout = sys.stderr = os.fdopen(screen, "w", encoding="utf-8")
             code = main([*self.argv, *more])
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}".encode())

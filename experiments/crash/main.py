@@ -11,7 +11,8 @@ from importlib.util import find_spec
 
 from experiments.figures import Figure, campaign_parser, present
 
-PARTS = ("kills", "damage", "faults", "inputs", "soak")
+PARTS = ("kills", "moves", "strangers", "damage", "faults", "inputs", "forged", "memory", "soak")
+DRAWN = {"inputs", "forged"}  # which take hypothesis
 SOAK, QUICK_SOAK = 30.0, 0.1  # minutes
 SHOWN = 20  # failures
 
@@ -52,25 +53,38 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     arguments.only = [part for part in PARTS if part in arguments.only and (part != "soak" or arguments.soak)]
     if not hasattr(os, "fork"):
         parser.error(f"nothing can be killed here. Expected Linux, or a Unix. Received {platform.system()}.")
-    if "inputs" in arguments.only and not find_spec("hypothesis"):
-        parser.error("no hypothesis. Expected `pip install backproof[test]`, or --only without inputs. Received none.")
+    drawn = ", ".join(sorted(DRAWN.intersection(arguments.only)))
+    if drawn and not find_spec("hypothesis"):
+        parser.error(
+            f"no hypothesis. Expected `pip install backproof[test]`, or --only without {drawn}. Received no such."
+        )
     return arguments
 
 
 def parts(arguments: Namespace) -> dict[str, Callable[[], Figure | None]]:
     """Give what measures each part. Loaded only now: the main job takes its time, and the inputs take hypothesis."""
-    from experiments.crash import damage, faults, kills, soak
+    from experiments.crash import damage, faults, kills, moves, soak, strangers
+    from experiments.crash.inputs import memory
 
     def inputs() -> Figure:
-        from experiments.crash import bad_inputs
+        from experiments.crash.inputs import bad_inputs
 
         return bad_inputs.measure(quick=arguments.quick, number=arguments.seed)
 
+    def forged() -> Figure:
+        from experiments.crash.inputs import forged
+
+        return forged.measure(quick=arguments.quick)
+
     return {
         "kills": lambda: kills.measure(quick=arguments.quick, jobs=arguments.jobs, seed=arguments.seed),
+        "moves": lambda: moves.measure(quick=arguments.quick, seed=arguments.seed),
+        "strangers": lambda: strangers.measure(quick=arguments.quick),
         "damage": lambda: damage.measure(quick=arguments.quick, seed=arguments.seed),
         "faults": lambda: faults.measure(quick=arguments.quick),
         "inputs": inputs,
+        "forged": forged,
+        "memory": lambda: memory.measure(quick=arguments.quick),
         "soak": lambda: soak.measure(minutes=arguments.soak),
     }
 

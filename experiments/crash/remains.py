@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.callbacks.checkpoint import PATTERN, checkpoints
+from trainer.callbacks.checkpoint import NAME, checkpoints
 from trainer.callbacks.snapshot import Snapshot
 from trainer.network.parameters import Array
 from trainer.storage.history import History
@@ -22,7 +22,7 @@ def torn(out: Path) -> list[str]:
         try:
             if path.name in WHOLE:
                 json.loads(path.read_bytes())
-            elif path.match(PATTERN):
+            elif NAME.fullmatch(path.name):
                 Snapshot.read(path)
             elif path.name == "parameters.npz":
                 loaded(path)

@@ -52,6 +52,7 @@ exit codes:
   0    done; with --on-failure log also where checks failed, which the result then says
   1    the check found a wrong gradient and ended the run (--on-failure raise or stop)
   2    bad input or usage, a training that diverged, or a disk that takes no more, said in one line
+  70   nobody has foreseen this: no verdict; one line says where the details are
   129, 130, 143
        interrupted: the terminal went away, Ctrl-C, SIGTERM; --resume goes on
 """

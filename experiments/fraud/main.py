@@ -28,7 +28,7 @@ from experiments.fraud.parts import (
     payments_of,
 )
 from experiments.fraud.payments import Payments
-from experiments.fraud.resuming import resumed
+from experiments.fraud.resuming import demand_the_same, resumed
 from experiments.fraud.settings import LIST_BUGS, Settings
 from experiments.model.model import FILE
 from experiments.report.main import add_page
@@ -77,10 +77,10 @@ def run(settings: Settings) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     np.empty(COPIES * network.n_parameters)  # what cannot fit is refused before anything is written
-    check = check_of(settings)
-    saves = (
-        [] if folder is None or not settings.checkpoint_every else [Checkpoint(folder.path, settings.checkpoint_every)]
-    )
+    check = check_of(settings, None if folder is None else folder.place)
+    saves = []
+    if folder is not None and settings.checkpoint_every:
+        saves = [Checkpoint(folder.place, settings.checkpoint_every, settings=settings.deciding())]
     interruption = Interruption(saves[0] if saves else None)
     best = best_epoch_of(settings)
     watching = [*([] if check is None else [check]), best, *([] if settings.quiet else [ProgressBar()])]
@@ -92,16 +92,17 @@ def run(settings: Settings) -> int:
         dtype=settings.dtype,
         seed=settings.seed,
         callbacks=[*first, *watching, *saves, interruption],
-        history_path=None if folder is None else folder / folder.history,
+        history_path=None if folder is None else folder.place / folder.history,
     )
     with interruption, folder or nullcontext():
-        log = None if folder is None else folder / folder.log
+        log = None if folder is None else folder.place / folder.log
         stride = stride_of(_n_checks(settings, payments.data))
         with log_lines(quiet=settings.quiet, file=log, go_on=settings.resume, stride=stride):
             snapshot = None
             if folder is not None:
                 if settings.resume:
-                    snapshot = latest_checkpoint(folder.path, trainer.history_path)
+                    snapshot = latest_checkpoint(folder.place, trainer.history_path)
+                    demand_the_same(settings, snapshot)
                 folder.write_json("settings.json", kept_settings(settings))
             return _train(settings, payments, trainer, check, folder, snapshot)
 
@@ -189,7 +190,7 @@ def _keep(
     folder.write_arrays("parameters.npz", trainer.parameters)
     curve = None
     if decision is not None and decision.curve is not None:
-        decision.model.save(folder / FILE)
+        decision.model.save(folder.place / FILE)
         curve = decision.curve
     if report is not None:
         folder.write_json("report.json", report.to_dict())

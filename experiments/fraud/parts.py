@@ -15,6 +15,7 @@ from experiments.fraud.payments import Payments
 from experiments.fraud.settings import CHECK, MOMENTUM, NETWORK, Settings
 from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, EarlyStopping, Network, Optimizer
 from trainer.network.parameters import Array
+from trainer.storage.durable import Folder
 
 OPENML = "openml:"
 METRIC = "average_precision"  # that the best epoch has most of
@@ -82,10 +83,10 @@ def optimizer_of(settings: Settings) -> Optimizer:
     return SGD(settings.learning_rate, momentum=MOMENTUM)
 
 
-def check_of(settings: Settings) -> GradientCheck | None:
-    """Build the gradient check, unless there is to be none."""
+def check_of(settings: Settings, violations: Folder | None = None) -> GradientCheck | None:
+    """Build the gradient check, unless there is to be none; `violations` is where a failed one is kept."""
     if not settings.check_every:
         return None
     options = {name.removeprefix("check_"): value for name, value in settings.of(CHECK).items()}
     options["applied"] = options["applied"] == "on"
-    return GradientCheck(**options, seed=settings.seed, violations=settings.out, settings=asdict(settings))
+    return GradientCheck(**options, seed=settings.seed, violations=violations, settings=asdict(settings))

@@ -235,6 +235,10 @@ class Settings:
         """Give the settings of one group by their names."""
         return {name: getattr(self, name) for name, option in OPTIONS.items() if option.group == group}
 
+    def deciding(self) -> dict[str, Any]:
+        """Give what may not change when the run is resumed."""
+        return {name: getattr(self, name) for name, option in OPTIONS.items() if not option.free}
+
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as `settings.json` holds them: without those of a table that was not made."""
         return {name: value for name, value in asdict(self).items() if self.data is None or name not in OF_SYNTHETIC}

@@ -14,6 +14,7 @@ from trainer import Network, Parameters
 from trainer.network.losses import sigmoid
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 from trainer.storage.codec import LARGEST, BrokenError, Within, from_plain, to_plain
+from trainer.storage.durable import File
 
 if TYPE_CHECKING:
     import pandas
@@ -154,7 +155,7 @@ class FraudModel:
             found -= math.log(self.facts.positive_weight)
         return sigmoid(found)
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: File | Path | str) -> None:
         """Write it, whole or not at all; nothing is pickled.
 
         Parameters

@@ -15,7 +15,7 @@ from checks.measure.layout import Array
 from checks.training.violation import Violation, both_gradients, described
 from checks.training.violation_file import read_violation
 from experiments.command import DONE, NOT_SO, Parser, UsageError, run_command
-from experiments.replay.networks import in_words, named, rebuilt
+from experiments.replay.networks import ANYTHING, in_words, named, rebuilt
 from experiments.screen import of_payments, printable, show, wrapped
 from trainer.storage.codec import to_plain
 
@@ -56,6 +56,7 @@ exit codes:
        with --against: what failed passes
   1    the check here said something else; with --against: it fails still, or is undecided
   2    bad input or usage, said in one line
+  70   nobody has foreseen this: no verdict; one line says where the details are
   130  interrupted
 """
 
@@ -179,7 +180,7 @@ def _guarded() -> Iterator[None]:
             yield
     except UsageError:
         raise
-    except Exception as error:
+    except ANYTHING as error:
         raise UsageError(
             "the network cannot be checked on this case. Expected its loss and gradients there. "
             f"Received {in_words(error)}"

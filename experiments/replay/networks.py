@@ -19,6 +19,9 @@ from experiments.command import UsageError
 from trainer import CompiledNetwork, Network
 from trainer.storage.archive import ArchiveError
 
+#: What somebody's code may raise; ``sys.exit(0)`` there says nothing about a gradient.
+ANYTHING = (Exception, SystemExit, GeneratorExit)
+
 #: Where a line is that no user wrote: the packages here, numpy, and Python's importing.
 HERE = Path(__file__).parents[1]
 NOT_THE_USERS = tuple(
@@ -75,15 +78,16 @@ def named(path: str, violation: Violation) -> Any:
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+    except ANYTHING as error:
         raise UsageError(
             f"--against cannot be imported. Expected a module, in {here} or installed. Received {in_words(error)}"
         ) from error
     try:
         found = reduce(getattr, name.split("."), module)
-    except AttributeError as error:
+    except ANYTHING as error:
         raise UsageError(
-            f"--against is not there. Expected {name} in {module.__file__}. Received no such name"
+            f"--against is not there. Expected {name} in {getattr(module, '__file__', module_name)}. "
+            f"Received {'no such name' if isinstance(error, AttributeError) else in_words(error)}"
         ) from error
     if isinstance(found, type) or not is_network(found):
         found = _made(path, found, violation.network["arguments"])
@@ -131,7 +135,7 @@ def _made(path: str, maker: Any, arguments: Mapping[str, Any]) -> Any:
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
             given = {name: value for name, value in given.items() if name in takes}
         return maker(**given)
-    except Exception as error:
+    except ANYTHING as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise UsageError(
             f"--against makes no network. Expected one from {path}({shown}). Received {in_words(error)}"

@@ -18,7 +18,7 @@ from experiments.runs.reading import read_run
 from experiments.runs.record import Record
 from experiments.screen import show
 from trainer.storage.codec import to_plain
-from trainer.storage.durable import replace_file
+from trainer.storage.durable import File, FolderLost, replace_file
 
 DESCRIPTION = """\
 Make report.html of a run: one file that opens by double click and needs no network. It shows the
@@ -36,6 +36,7 @@ examples:
 exit codes:
   0    done
   2    bad input or usage, or matplotlib and jinja2 are missing (the extra `report`); said in one line
+  70   nobody has foreseen this; one line says where the details are
   130  interrupted
 """
 
@@ -55,9 +56,11 @@ def add_page(
         if report is not None:
             folder.write_arrays("check.npz", _entries(report))
         if record is not None:
-            _write(folder / "report.html", page(record()))
+            _write(folder.place / "report.html", page(record()))
     except ImportError:
         logger.info("report.html was not written: it takes the extra 'report' (matplotlib and jinja2)")
+    except FolderLost:
+        raise
     except Exception as error:  # drawing must not lose a run that has ended well
         logger.warning("report.html was not written: %s", " ".join(f"{type(error).__name__}: {error}".split()))
 
@@ -71,7 +74,7 @@ def _entries(report: GradientReport) -> dict[str, NDArray[Any]]:
     }
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: File | Path, text: str) -> None:
     replace_file(path, lambda file: file.write(text.encode("utf-8", errors="replace")))
 
 

@@ -1,13 +1,9 @@
 """Reading a run folder back, with care: for other people's folders, and for runs that were cut short."""
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from checks import GradientReport
 from checks.explain.entries import Entries
 from checks.training.kept import restored
 from experiments.command import UsageError
@@ -16,11 +12,11 @@ from experiments.runs.judging import Curve
 from experiments.runs.record import Record
 from experiments.runs.results import Results
 from trainer import History
+from trainer.storage.archive import read_arrays
 from trainer.storage.codec import from_plain
 
 MOST_HISTORY = 512 << 20  # bytes, some five million iterations
 MOST_ARRAYS = 512 << 20  # bytes, unpacked: both gradients of thirty million parameters
-LARGEST = 1 << 40  # of a side of a tensor
 ENDS = ("completed", "stopped", "halted", "diverged", "interrupted", "failed")
 
 
@@ -44,7 +40,7 @@ def read_run(path: Path | str) -> Record:
         "outcome": outcome if outcome in ENDS else "unfinished",
         "metrics": metrics,
         "proof": None if proof is None else str(proof.get("paragraph", "")),
-        "report": read_file(folder / "report.json", MOST_JSON, lambda path: _report(json_object(path), entries)),
+        "report": read_file(folder / "report.json", MOST_JSON, lambda path: restored(json_object(path), entries)),
         "curve": read_file(folder / "curve.json", MOST_JSON, _curve),
     }
     record = read_file(
@@ -54,41 +50,17 @@ def read_run(path: Path | str) -> Record:
 
 
 def _entries(path: Path) -> dict[str, Entries]:
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MOST_ARRAYS:
-            raise ValueError(f"unpacked it is larger than {MOST_ARRAYS >> 20} MiB")
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [key.removeprefix("gradient/") for key in arrays.files if key.startswith("gradient/")]
-        return {
-            name: Entries(
-                np.asarray(arrays[f"gradient/{name}"], dtype=np.float64),
-                np.asarray(arrays[f"numerical/{name}"], dtype=np.float64),
-                np.full(np.shape(arrays[f"numerical/{name}"]), np.nan),  # its bounds are not kept
-                np.asarray(arrays[f"aside/{name}"], dtype=bool),
-            )
-            for name in names
-        }
-
-
-def _metrics(path: Path) -> Results:
-    found: Results = from_plain(Results, json_object(path), "metrics")
-    return found
-
-
-def _report(data: Mapping[str, Any], entries: Mapping[str, Entries]) -> GradientReport:
-    report = restored(data, entries)
-    if not 0.0 < report.threshold < 1.0:
-        raise ValueError(f"the threshold is {report.threshold}")
-    for name, tensor in report.tensors.items():
-        kept = tensor.entries
-        if kept is not None and {kept.gradient.shape, kept.numerical.shape, kept.aside.shape} != {tensor.shape}:
-            raise ValueError(f"the entries of {name} in check.npz do not have the shape {tensor.shape}")
-        if any(not 0 <= size < LARGEST for size in tensor.shape):
-            raise ValueError(f"{name} has the shape {tensor.shape}")
-        inside = all(0 <= place < size for place, size in zip(tensor.worst_index, tensor.shape, strict=False))
-        if tensor.worst_index and (len(tensor.worst_index) != len(tensor.shape) or not inside):
-            raise ValueError(f"{tensor.label} lies outside of the shape {tensor.shape}")
-    return report
+    arrays = read_arrays(path, MOST_ARRAYS)
+    names = [key.removeprefix("gradient/") for key in arrays if key.startswith("gradient/")]
+    return {
+        name: Entries(
+            arrays[f"gradient/{name}"].astype(np.float64),
+            arrays[f"numerical/{name}"].astype(np.float64),
+            np.full(arrays[f"numerical/{name}"].shape, np.nan),  # its bounds are not kept
+            arrays[f"aside/{name}"].astype(bool),
+        )
+        for name in names
+    }
 
 
 def _curve(path: Path) -> Curve:

@@ -121,7 +121,7 @@ W, B = np.ones((5, 3)), np.ones(5)
     ("gradients", "message"),
     [
         ({"W": W}, "lack 'b'"),
-        ({"W": W, "b": None}, "lack 'b'"),
+        ({"W": W, "b": None}, r"the gradient of b is None. Expected an array of shape \(5,\)"),
         ({"W": W.T, "b": B}, r"gradients of W have the wrong shape. Expected \(5, 3\). Received \(3, 5\)"),
         ({"W": W, "b": B[:, None]}, r"Expected \(5,\). Received \(5, 1\)"),
         ({"W": W, "b": 1.0}, r"Expected \(5,\). Received \(\)"),
@@ -151,7 +151,7 @@ def test_a_gradient_of_a_sequence_needs_the_same_length(gradients, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (np.array([1.0 + 1j]), "not made of real numbers"),
+        (np.ones((1, 2)).view(np.matrix), r"is a matrix. Expected a plain array.* Received np.matrix"),
         ("three", "not made of real numbers"),
         ({"W": "three"}, "W is not made of real numbers"),
         ({"W": [[1.0], [1.0, 2.0]]}, "not an array of numbers"),

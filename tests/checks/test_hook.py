@@ -266,3 +266,17 @@ def test_arguments_of_the_wrong_kind_are_refused():
         check({"W": np.ones(3)}, {"W": np.ones((3, 1))})
     with pytest.raises(TypeError, match="not made of real numbers"):
         check({"W": np.ones(3)}, {"W": ["a", "b", "c"]})
+
+
+def test_nested_parameters_of_single_precision_are_checked_at_theirs():
+    rng = np.random.default_rng(0)
+    parameters = {"layers": [{"W": rng.normal(size=(5, 3)).astype(np.float32)}, {"W": rng.normal(size=7)}]}
+
+    def gradients(p):
+        return {"layers": [{"W": 3.0 * layer["W"] ** 2} for layer in p["layers"]]}
+
+    hook = GradientCheckHook(lambda p: sum((layer["W"] ** 3).sum() for layer in p["layers"]), every=1)
+    report = hook(parameters, gradients(parameters))
+    assert report.verdict is Verdict.PASS
+    assert report.threshold > 1e-6
+    assert list(report.tensors) == ["layers[0].W", "layers[1].W"]

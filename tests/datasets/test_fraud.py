@@ -157,3 +157,19 @@ def test_rates_at_the_edge_of_float64_are_refused_like_any_other(fraud_rate: flo
 
 def test_a_split_prints_its_size_and_not_its_rows(data: FraudData) -> None:
     assert repr(data.test) == "Split(4000 rows, 80 fraud, 30 features)"
+
+
+def test_a_table_is_drawn_by_one_thread_however_many_there_are(monkeypatch):
+    import sklearn.datasets
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threads, make = [], sklearn.datasets.make_classification
+
+    def watched(*arguments, **options):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(sklearn.datasets, "make_classification", watched)
+    with threadpool_limits(2):
+        make_fraud(100, 3, fraud_rate=0.2)
+    assert set(threads) == {1}

@@ -12,7 +12,7 @@ from trainer.batches import Batch
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Parameters
 from trainer.optimizers import Optimizer, OptimizerState
-from trainer.storage.codec import LARGEST, Within
+from trainer.storage.codec import FINITE, LARGEST, Generator, Within
 from trainer.storage.history import History
 from trainer.storage.json_rows import Row
 
@@ -66,10 +66,10 @@ class TrainingDiverged(RuntimeError):
 class PlaceState:
     """What a checkpoint keeps of a `Place`; the order is that at the beginning of the epoch."""
 
-    order_at_epoch: dict[str, Any]
-    masks: dict[str, Any]
+    order_at_epoch: Generator
+    masks: Generator
     batches: Annotated[int, Within(0, LARGEST)]
-    total: float
+    total: Annotated[float, FINITE]
 
 
 @dataclass(eq=False)

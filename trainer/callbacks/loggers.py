@@ -2,18 +2,22 @@
 
 import csv
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from io import FileIO, TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 from trainer.callbacks.base import Callback, TrainState
+from trainer.storage.codec import LARGEST, Within, from_plain
+from trainer.storage.durable import File
 from trainer.storage.json_rows import Row
 
 COLUMNS = ("event", "epoch", "iteration", "loss", "epoch_loss", "validation_loss")
 CHECK_COLUMNS = ("difference", "threshold", "verdict", "cause", "worst", "gradient", "numerical", "ratio")
 END_COLUMNS = ("outcome", "reason")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
+UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")  # control characters, such as a byte order mark, and separators
 
 
 class RowLogger(Callback):
@@ -93,8 +97,7 @@ class CSVLogger(RowLogger):
 
     def open(self, state: TrainState) -> None:
         """Open the file and write the names of the columns."""
-        goes_on = state.resumed and Path(self.path).exists()
-        self._raw = FileIO(self.path, "r+" if goes_on else "w")
+        self._raw = File.of(self.path).open("c" if state.resumed else "w")
         self._file = TextIOWrapper(self._raw, encoding="utf-8", newline="", write_through=True)
         if not self._raw.seek(0, os.SEEK_END):
             self._put(self.columns)
@@ -108,10 +111,11 @@ class CSVLogger(RowLogger):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take away what was written after the checkpoint."""
-        if self._raw is None or self._raw.seek(0, os.SEEK_END) < state["n_bytes"]:
-            raise ValueError(f"Expected {self.path} to hold {state['n_bytes']:,} bytes. Received a shorter file.")
-        self._raw.truncate(state["n_bytes"])
-        self._raw.seek(state["n_bytes"])
+        n_bytes: int = from_plain(Annotated[int, Within(0, LARGEST)], state["n_bytes"], "n_bytes")
+        if self._raw is None or self._raw.seek(0, os.SEEK_END) < n_bytes:
+            raise ValueError(f"Expected {self.path} to hold {n_bytes:,} bytes. Received a shorter file.")
+        self._raw.truncate(n_bytes)
+        self._raw.seek(n_bytes)
 
     def write(self, row: Row) -> None:
         """Write one line."""
@@ -179,5 +183,9 @@ class TensorBoardLogger(RowLogger):
 
 
 def _harmless(cell: Any) -> Any:
-    """Keep a text from being read as a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) else cell
+    """Keep a text from being read as a formula (OWASP, CSV injection), behind whatever is not seen and in any width."""
+    if not isinstance(cell, str):
+        return cell
+    seen = next((c for c in cell if not c.isspace() and unicodedata.category(c) not in UNSEEN), "")
+    is_formula = unicodedata.normalize("NFKC", seen).startswith(FORMULA) or cell.startswith(("\t", "\r", "\n"))
+    return f"'{cell}" if is_formula else cell

@@ -1,8 +1,8 @@
 """Snapshot: everything that decides how a run goes on, as it was at the end of one iteration."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zlib import crc32
@@ -14,6 +14,7 @@ from trainer.callbacks.base import Callback, PlaceState, TrainState
 from trainer.network.parameters import Array
 from trainer.storage.archive import ArchiveError, read_archive, write_archive
 from trainer.storage.codec import LARGEST, BrokenError, Within, from_plain
+from trainer.storage.durable import File
 from trainer.storage.history import History
 
 KIND, VERSION = "checkpoint", 1
@@ -36,6 +37,7 @@ class Facts:
     history: dict[str, Any]  # as `History` reads it
     callbacks: list[tuple[str, dict[str, Any]]]  # names and states of those that have one
     run: dict[str, Any]  # settings and rows, as `_identity` gives them
+    settings: dict[str, Any] = field(default_factory=dict, metadata={"may_lack": True})  # what else the user wants kept
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Snapshot:
     facts: Facts
 
     @classmethod
-    def of(cls, state: TrainState) -> Self:
+    def of(cls, state: TrainState, settings: Mapping[str, Any] | None = None) -> Self:
         """Take one; to be called in `on_batch_end`, when the row of the iteration is in the history.
 
-        The arrays are those of the run, not copies.
+        The arrays are those of the run, not copies. The `settings` are what else is to be kept.
         """
         facts = Facts(
             iteration=state.iteration,
@@ -67,6 +69,7 @@ class Snapshot:
             history=state.history.state_dict(),
             callbacks=[(type(c).__name__, kept) for c in state.callbacks if (kept := c.state_dict())],
             run=_identity(state),
+            settings=dict(settings or {}),
         )
         return cls({"parameters": state.parameters.vector} | state.optimizer_state.moments, facts)
 
@@ -75,13 +78,13 @@ class Snapshot:
         """The last iteration that it holds."""
         return self.facts.iteration
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: File | Path | str) -> None:
         """Write it to `path`, whole or not at all; an OSError says that it could not be written."""
         # Not through `to_plain`, which would go through every row of a history in memory.
         write_archive(path, KIND, VERSION, self.arrays, vars(self.facts) | {"place": vars(self.facts.place)})
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
+    def read(cls, path: File | Path | str) -> Self:
         """Read one from `path`.
 
         Raises
@@ -94,7 +97,7 @@ class Snapshot:
             facts = from_plain(Facts, archive.facts, "checkpoint")
         except BrokenError as error:
             raise ArchiveError(f"{path} is no whole checkpoint. {error}") from error
-        number = NUMBER.search(Path(path).stem)
+        number = NUMBER.search(File.of(path).name)
         if number and int(number[0]) != facts.iteration:
             raise ArchiveError(
                 f"{path} has been renamed. Expected the checkpoint of iteration {int(number[0])}. "
@@ -131,8 +134,9 @@ class Snapshot:
         for name, value in _identity(state).items():
             expected = self.facts.run.get(name)
             if expected != value:
+                why = ", or were computed with another number of threads or another version" if "rows" in name else ""
                 raise ResumeError(
-                    f"The checkpoint is of another run: {name} differs. Expected {expected}. Received {value}."
+                    f"The checkpoint is of another run: {name} differs{why}. Expected {expected}. Received {value}."
                 )
         moments = state.optimizer_state.moments
         for name, array in ({"parameters": state.parameters.vector} | moments).items():
@@ -153,7 +157,7 @@ class Snapshot:
                 f"The checkpoint is beyond the end. Expected at least {state.epoch} epochs. Received {state.n_epochs}."
             )
 
-    def history(self, path: Path | str | None) -> History:
+    def history(self, path: File | Path | str | None) -> History:
         """Give the history where it was, to go on with; the file at `path` must begin with it.
 
         Raises
@@ -184,7 +188,7 @@ class Snapshot:
         for callback, (name, state) in zip(having, saved, strict=True):
             try:
                 callback.load_state_dict(state)
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise ResumeError(f"{name} cannot go on. Expected what was written. Received {error!r}.") from error
 
 

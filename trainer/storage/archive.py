@@ -4,27 +4,30 @@ An archive is an uncompressed zip file of ``NAME.npy`` members, as `numpy.load` 
 comment, which is the end of the file, is the SHA-256 of every byte before.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from trainer.network.parameters import Array
-from trainer.storage.durable import replace_file
+from trainer.storage.durable import File, NoFileOfOurs, replace_file
+from trainer.storage.json_rows import is_lean
 
 FACTS = "facts.json"
 LIMIT = 8 * 2**30  # bytes: parameters, and two moments of Adam, of a network of 300 million float64 parameters
 DIGEST = 2 * hashlib.sha256().digest_size  # characters
-NAME = re.compile(r"\w[\w.-]*\.npy", re.ASCII)
+NAME = re.compile(r"(\w[\w.-]*)\.npy", re.ASCII)
+PLAIN = re.compile(r"(\w[\w./-]*)\.npy", re.ASCII)  # of `numpy.savez`; it is never the name of a file
 KINDS = "fiub"  # floats, integers, booleans: no objects, which would have to be unpickled, and no structures
 OLDEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows: the same content gives the same bytes
 
@@ -42,14 +45,17 @@ class Archive:
 
 
 def write_archive(
-    path: Path | str, kind: str, version: int, arrays: Mapping[str, Array], facts: Mapping[str, Any]
+    path: File | Path | str, kind: str, version: int, arrays: Mapping[str, Array], facts: Mapping[str, Any]
 ) -> None:
     """Write an archive, whole or not at all; the facts are plain data, NaN and the infinities included.
 
     `kind` is what it is, such as ``"checkpoint"``, and `version` that of what a kind holds: a reader refuses another
-    one.
+    one. Facts that no reader would take are an OSError, as is a disk that takes no more.
     """
     text = json.dumps({"kind": kind, "version": version} | dict(facts))
+    if not is_lean(text):
+        many = f"{len(text):,} bytes of small values; a history belongs into a file"
+        raise OSError(errno.EFBIG, f"The facts would take too much memory. Expected fewer of them. Received {many}")
 
     def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as members:
@@ -66,24 +72,20 @@ def write_archive(
     replace_file(path, write)
 
 
-def read_archive(path: Path | str, kind: str, version: int, *, limit: int = LIMIT) -> Archive:
-    """Read an archive; nothing is unpickled, and no more memory is taken than the file is long, `limit` bytes at most.
+def read_archive(path: File | Path | str, kind: str, version: int, *, limit: int = LIMIT) -> Archive:
+    """Read an archive; nothing is unpickled, and its memory bounded: see `is_lean`, and twice what the arrays hold.
 
     What is damaged, something else, or declares more than it holds is an ArchiveError; OSError stays what it is.
     """
-    path = Path(path)
-    if not path.is_file():  # opening a pipe would wait for ever
-        if path.exists():
-            raise ArchiveError(f"{path} cannot be read. Expected a file. Received a folder or a device.")
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise ArchiveError(f"{path} is too large. Expected at most {limit:,} bytes. Received {size:,}.")
         _verify(path, file, size)
         try:
-            with zipfile.ZipFile(file) as members:
-                arrays, facts = _members(members, size)
+            arrays, facts = _members(file, size, NAME)
+            if facts is None:
+                raise ValueError(f"no {FACTS}")
         except Exception as error:  # whatever a reader of zip, npy or JSON makes of bytes that somebody has forged
             reason = str(error) or type(error).__name__
             raise ArchiveError(f"{path} is no {kind}. Expected what backproof writes. Received {reason}.") from error
@@ -96,7 +98,23 @@ def read_archive(path: Path | str, kind: str, version: int, *, limit: int = LIMI
     return Archive(arrays, facts)
 
 
-def _verify(path: Path, file: BinaryIO, size: int) -> None:
+def read_arrays(path: File | Path | str, limit: int = LIMIT) -> dict[str, Array]:
+    """Read what `numpy.savez` wrote, under the same bounds; whatever else is there raises what its readers raise."""
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"Expected at most {limit:,} bytes. Received {size:,}.")
+        return _members(file, size, PLAIN)[0]
+
+
+def _opened(path: File | Path | str) -> BufferedReader:
+    try:
+        return BufferedReader(File.of(path).open("r"))
+    except NoFileOfOurs as error:
+        raise ArchiveError(f"{error}.") from error
+
+
+def _verify(path: File | Path | str, file: BinaryIO, size: int) -> None:
     """Refuse a file that is not, to the last bit, what was written."""
     expected = received = ""
     if size > DIGEST:
@@ -118,22 +136,35 @@ def _verify(path: Path, file: BinaryIO, size: int) -> None:
     raise ArchiveError(f"{path} is damaged. Expected SHA-256 {expected}. Received {received}{declared}.")
 
 
-def _members(members: zipfile.ZipFile, size: int) -> tuple[dict[str, Array], dict[str, Any]]:
+def _members(file: BinaryIO, size: int, pattern: re.Pattern[str]) -> tuple[dict[str, Array], dict[str, Any] | None]:
+    """Read arrays and facts, the latter None if there are none; a name that is none of either is a ValueError."""
     arrays: dict[str, Array] = {}
     facts: Any = None
-    for member in members.infolist():
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
-            raise ValueError(f"{member.filename} of {member.file_size:,} bytes, compressed, in a file of {size:,}")
-        content = members.read(member)
-        if member.filename == FACTS and facts is None:
+    for filename, content in _contents(file, size):
+        named = pattern.fullmatch(filename)
+        if filename == FACTS and facts is None:
+            if not is_lean(content):
+                raise ValueError(f"{FACTS} of {len(content):,} bytes, which would take far more memory")
             facts = json.loads(content)
-        elif NAME.fullmatch(member.filename) and member.filename.removesuffix(".npy") not in arrays:
-            arrays[member.filename.removesuffix(".npy")] = _array(content)
+            if not isinstance(facts, dict):
+                raise ValueError(f"{FACTS} with no object")
+        elif named and named[1] not in arrays:
+            arrays[named[1]] = _array(content)
         else:
-            raise ValueError(f"a member called {member.filename!r}")
-    if not isinstance(facts, dict):
-        raise ValueError(f"no {FACTS}")
+            raise ValueError(f"a member called {filename!r}")
     return arrays, facts
+
+
+def _contents(file: BinaryIO, size: int) -> Iterator[tuple[str, bytes]]:
+    """Give name and content of every member; together they hold no more than the file, so that none lie upon others."""
+    with zipfile.ZipFile(file) as members:
+        declared = sum(member.file_size for member in members.infolist())
+        if declared > size:
+            raise ValueError(f"members of {declared:,} bytes together, in a file of {size:,}")
+        for member in members.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{member.filename} of {member.file_size:,} bytes, compressed")
+            yield member.filename, members.read(member)
 
 
 def _array(content: bytes) -> Array:

@@ -5,12 +5,13 @@ name, and nothing of it is run or believed.
 """
 
 import math
+import sys
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -30,6 +31,37 @@ class Within(NamedTuple):
 
     least: float
     most: float = math.inf
+
+
+class As(NamedTuple):
+    """What plain data must be that stay plain data: ``Annotated[dict[str, Any], As(GeneratorState)]``."""
+
+    kind: Any
+
+
+FINITE = Within(-sys.float_info.max, sys.float_info.max)  # of a float
+BIT_128 = 2**128 - 1
+
+
+@dataclass(frozen=True)
+class Words:
+    """The two numbers of a PCG64."""
+
+    state: Annotated[int, Within(0, BIT_128)]
+    inc: Annotated[int, Within(0, BIT_128)]
+
+
+@dataclass(frozen=True)
+class GeneratorState:
+    """The state of numpy's default generator."""
+
+    bit_generator: Literal["PCG64"]
+    state: Words
+    has_uint32: Annotated[int, Within(0, 1)]
+    uinteger: Annotated[int, Within(0, 2**32 - 1)]
+
+
+Generator: TypeAlias = Annotated[dict[str, Any], As(GeneratorState)]
 
 
 def to_plain(value: Any) -> Any:
@@ -59,6 +91,9 @@ def from_plain(kind: Any, value: Any, name: str = "value") -> Any:
     """Read back what `to_plain` gave of a value of this annotation; anything else is a BrokenError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
+        if isinstance(arguments[1], As):
+            from_plain(arguments[1].kind, value, name)
+            return value
         return _within(from_plain(arguments[0], value, name), arguments[1], name)
     if kind is Any:
         return value

@@ -6,19 +6,20 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, BinaryIO, Self
 from zlib import crc32
 
 from trainer.storage.codec import LARGEST, Within, from_plain
-from trainer.storage.durable import sync_folder
+from trainer.storage.durable import File
 from trainer.storage.json_rows import Row, line_of, plain, row_of
 from trainer.storage.table import table
 
 LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
 BLOCK = 2**20  # bytes read at a time
+LONGEST = 2**20  # bytes of a row: the longest, that of the end with its proof, takes some kB
 
 logger = logging.getLogger(__name__)
 
@@ -54,17 +55,23 @@ class History:
     Raises
     ------
     OSError
-        If the file cannot be opened for writing.
+        If the file cannot be opened for writing, as where a link has its name.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
-        self.path = None if path is None else Path(path)
+    def __init__(self, path: File | Path | str | None = None) -> None:
+        self._place = None if path is None else File.of(path)
         self.torn = 0
         self._rows: list[Row] = []  # where there is no file
         self._last: deque[Row] = deque(maxlen=LAST)
         self._n_rows = self._n_bytes = self._crc = 0
         self._named = False  # whether the file's name is on disk for certain
-        self._file = None if path is None else FileIO(path, "w")  # unbuffered: a row is out when written
+        self._file = None if self._place is None else self._place.open("w")  # unbuffered: a row is out when written
+        self._inode = None if self._file is None else _inode(self._file)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the rows are, if they are in a file."""
+        return None if self._place is None else self._place.path
 
     @property
     def rows(self) -> list[Row]:
@@ -79,9 +86,9 @@ class History:
         OSError
             If the file takes no more; then it ends with the row before.
         ValueError
-            If the history was closed.
+            If the history was closed, or the row takes more than a MiB.
         """
-        if self.path is None:
+        if self._place is None:
             self._rows.append(plain(row))
         else:
             self._write(line_of(row))
@@ -90,7 +97,7 @@ class History:
 
     def last(self, n: int) -> list[Row]:
         """Return the last `n` rows, at most `LAST`, without reading a file."""
-        if self.path is None:
+        if self._place is None:
             return self._rows[max(0, len(self._rows) - n) :]
         return [plain(row) for row in islice(reversed(self._last), n)][::-1]
 
@@ -128,13 +135,13 @@ class History:
         if self._file is None:
             return {"rows": self._rows}
         os.fsync(self._file.fileno())
-        if self.path is not None and not self._named:  # a synced file whose name is lost is lost
-            sync_folder(self.path.parent)
+        if self._place is not None and not self._named:  # a synced file whose name is lost is lost
+            self._place.folder.sync()
             self._named = True
         return vars(FileState(self._n_rows, self._n_bytes, self._crc))
 
     @staticmethod
-    def verify(state: Mapping[str, Any], path: Path | str | None) -> list[Row] | FileState:
+    def verify(state: Mapping[str, Any], path: File | Path | str | None) -> list[Row] | FileState:
         """Hold the file at `path` against the `state` that `state_dict` gave; nothing is changed.
 
         Raises
@@ -149,9 +156,8 @@ class History:
         if path is None:
             raise ValueError("The history needs its file. Expected the history_path of the run. Received none.")
         expected, crc, left = f"{kept.crc32:08x}", 0, kept.n_bytes
-        with open(path, "rb") as file:
-            while left and (block := file.read(min(left, BLOCK))):
-                crc, left = crc32(block, crc), left - len(block)
+        for block in _blocks(File.of(path), kept.n_bytes):
+            crc, left = crc32(block, crc), left - len(block)
         if left or f"{crc:08x}" != expected:
             raise ValueError(
                 f"{path} is not the history of this run. Expected {kept.n_bytes:,} bytes with the CRC-32 "
@@ -160,8 +166,11 @@ class History:
         return kept
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], path: Path | str | None) -> Self:
-        """Take up the `state` that `state_dict` gave, once `verify` agrees; the file at `path` is cut back to it."""
+    def from_state(cls, state: Mapping[str, Any], path: File | Path | str | None) -> Self:
+        """Take up the `state` that `state_dict` gave, once `verify` agrees; the file at `path` is cut back to it.
+
+        It is copied for that: a run that was thought to be gone, and is not, goes on in the old one.
+        """
         kept = cls.verify(state, path)
         if isinstance(kept, list):
             history = cls(path)
@@ -169,18 +178,25 @@ class History:
                 history.append(row)
             return history
         history = cls()
-        history.path = Path(str(path))
-        history._file = FileIO(history.path, "r+")
+        history._place = place = File.of(str(path) if path is None else path)
+
+        def copy(file: BinaryIO) -> None:
+            for block in _blocks(place, kept.n_bytes):
+                file.write(block)
+
+        place.folder.replace(place.name, copy)
+        history._file = place.open("r+")
+        history._inode = _inode(history._file)
         history._n_rows, history._n_bytes, history._crc = kept.n_rows, kept.n_bytes, kept.crc32
-        history._file.truncate(history._n_bytes)
         history._file.seek(history._n_bytes)
         return history
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
+    def read(cls, path: File | Path | str) -> Self:
         """Return the rows of the file at `path`, written by a History; it is not opened for writing.
 
-        A last line that was cut short by a crash is skipped, logged, and counted in `torn`.
+        A last line that was cut short by a crash is skipped, logged, and counted in `torn`. However long the file is,
+        one row is held at a time.
 
         Raises
         ------
@@ -188,27 +204,37 @@ class History:
             If any other line is no row.
         """
         history = cls()
-        for number, line in enumerate(lines := Path(path).read_bytes().splitlines(keepends=True), start=1):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("cut short")
-                history.append(row_of(line))
-            except (ValueError, RecursionError) as error:
-                if number < len(lines):
-                    raise ValueError(
-                        f"{path} is no history. Expected a JSON object in line {number}. Received {line[:40]!r}."
-                    ) from error
-                history.torn = len(line)
-                logger.warning("%s: the last line was cut short and is skipped (%d bytes)", path, len(line))
+        place = File.of(path)
+        with BufferedReader(place.open("r")) as lines:
+            for number, line in enumerate(_lines(lines), start=1):
+                try:
+                    if not line.endswith(b"\n"):
+                        raise ValueError("cut short" if len(line) < LONGEST else "too long")
+                    row = row_of(line)
+                except (ValueError, RecursionError) as error:
+                    if lines.peek(1):
+                        raise ValueError(
+                            f"{path} is no history. Expected a JSON object in line {number}. Received {line[:40]!r}."
+                        ) from error
+                    history.torn = len(line)
+                    logger.warning("%s: the last line was cut short and is skipped (%d bytes)", path, len(line))
+                else:
+                    history._last.append(row)
+                    history._n_rows, history._n_bytes = number, history._n_bytes + len(line)
+            history._place, history._inode = place, _inode(lines.raw)
         return history
 
     def __iter__(self) -> Iterator[Row]:
         """Iterate over the rows."""
-        if self.path is None:
+        if self._place is None:
             yield from self._rows
         elif self._n_bytes:
-            with self.path.open("rb") as file:
-                for line in islice(file, self._n_rows):
+            with BufferedReader(self._place.open("r")) as file:
+                if _inode(file.raw) != self._inode:
+                    raise OSError(
+                        f"{self.path} is no longer there. Expected the file of this run. Received another one."
+                    )
+                for line in islice(_lines(file), self._n_rows):
                     yield row_of(line)
 
     def __len__(self) -> int:
@@ -222,6 +248,8 @@ class History:
     def _write(self, line: bytes) -> None:
         if self._file is None or self._file.closed:
             raise ValueError("The history is closed. Expected rows before the end of the run. Received one after it.")
+        if len(line) > LONGEST:
+            raise ValueError(f"The row is too long. Expected at most {LONGEST:,} bytes. Received {len(line):,}.")
         left = line
         try:
             while left:  # a disk that is nearly full takes a part
@@ -233,3 +261,21 @@ class History:
             raise
         self._n_bytes += len(line)
         self._crc = crc32(line, self._crc)
+
+
+def _inode(file: Any) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
+
+
+def _lines(file: Any) -> Iterator[bytes]:
+    """Give the lines of a file; one that is longer than a row can be, in pieces."""
+    return iter(lambda: file.readline(LONGEST), b"")
+
+
+def _blocks(place: File, length: int) -> Iterator[bytes]:
+    """Give the first so many bytes of a file, or all that it has."""
+    with place.open("r") as file:
+        while length and (block := file.read(min(length, BLOCK))):
+            yield block
+            length -= len(block)

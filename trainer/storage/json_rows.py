@@ -12,6 +12,10 @@ Row = dict[str, Any]  # text, number, boolean, None, or lists of them
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no word for these
 PLAIN = frozenset((float, int, str, bool, type(None)))
+#: Bytes that Python takes for what a mark of JSON begins or parts, and how much in all is no danger. Measured: an empty
+#: list takes 22 times what it is long, a number of its own name in an object 14 times, a row of a history 5 times.
+WEIGHTS = {b"[": 72, b"{": 72, b":": 64, b",": 32, b'"': 16}
+LEAST, TIMES = 32 * 2**20, 10
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: json.dumps with options makes one a row
 
 
@@ -22,6 +26,12 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError):  # numpy's values, NaN: not in most rows
         text = ENCODER.encode(finite(plain(row)))
     return f"{text}\n".encode()
+
+
+def is_lean(text: bytes | str) -> bool:
+    """Say whether JSON, once read, takes a few times the memory that it is long, and not a hundred times."""
+    content = text.encode() if isinstance(text, str) else text
+    return sum(weight * content.count(mark) for mark, weight in WEIGHTS.items()) <= LEAST + TIMES * len(content)
 
 
 def row_of(line: bytes) -> Row:

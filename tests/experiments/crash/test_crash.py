@@ -1,10 +1,10 @@
 """The crash campaign meets its figures, and each figure falls once the protection that it measures is taken away."""
 
 import json
+import os
 import re
 import subprocess
 import sys
-from io import FileIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipExtFile
@@ -15,6 +15,7 @@ from experiments.crash import damage, faults, kills, soak
 from experiments.crash import main as crash
 from experiments.figures import Figure
 from trainer.storage import durable
+from trainer.storage.history import History
 
 ROOT = Path(__file__).parents[3]
 Patch = pytest.MonkeyPatch
@@ -47,7 +48,7 @@ def test_the_quick_campaign_meets_every_figure(
 
 def test_bad_inputs_end_in_a_clear_error_or_a_right_result(monkeypatch: Patch) -> None:
     pytest.importorskip("hypothesis", reason="the extra test")
-    from experiments.crash import bad_inputs
+    from experiments.crash.inputs import bad_inputs
 
     monkeypatch.setattr(bad_inputs, "QUICK_CASES", 500)
     row = bad_inputs.measure(quick=True, number=0)
@@ -58,7 +59,7 @@ def test_bad_inputs_end_in_a_clear_error_or_a_right_result(monkeypatch: Patch) -
 
 def test_an_unchecked_argument_is_seen_by_the_bad_inputs(monkeypatch: Patch) -> None:
     pytest.importorskip("hypothesis", reason="the extra test")
-    from experiments.crash import bad_inputs
+    from experiments.crash.inputs import bad_inputs
 
     def unchecked(value: Any, what: str, expected: str, accepts: Any) -> Any:
         if not accepts(value):
@@ -98,16 +99,13 @@ def test_without_its_checksum_another_history_goes_unnoticed(monkeypatch: Patch)
 
 
 def test_a_torn_line_that_is_not_cut_off_is_seen_in_the_resumed_run(monkeypatch: Patch) -> None:
-    class Lasting(FileIO):
-        """A file that grows and never shrinks."""
+    def at_the_end(state: Any, path: Any) -> Any:
+        History.verify(state, path)
+        written = History.read(path)
+        written._file, written._n_rows = written._place.open("a"), state["n_rows"]
+        return written
 
-        def __init__(self, path: Path | str, mode: str) -> None:
-            super().__init__(path, "a" if mode == "r+" else mode)
-
-        def truncate(self, size: int | None = None) -> int:
-            return size or 0
-
-    monkeypatch.setattr("trainer.storage.history.FileIO", Lasting)
+    monkeypatch.setattr(History, "from_state", at_the_end)
     row = quick_damage(monkeypatch)
     assert row.numbers["by target"]["whole run, resumed"].keys() & {"unnoticed", "traceback"}
 
@@ -115,20 +113,20 @@ def test_a_torn_line_that_is_not_cut_off_is_seen_in_the_resumed_run(monkeypatch:
 def replaced_by(monkeypatch: Patch, *, beside: bool = True, fsync: bool = True, sync: bool = True) -> None:
     """Let files be replaced in another way."""
 
-    def replace_file(path: Path, write: Any) -> None:
-        place = path.with_name(path.name + durable.UNFINISHED) if beside else path
-        with vars(durable).get("open", open)(place, "w+b") as file:
-            write(file)
-            file.flush()
-            if fsync:
-                durable.os.fsync(file.fileno())
-        if beside:
-            durable.os.replace(place, path)
-        if sync:
-            durable.sync_folder(path.parent)
+    def replace(folder: durable.Folder, name: str, write: Any) -> None:
+        place = name + durable.UNFINISHED if beside else name
+        with folder.descriptor() as handle:
+            opened = durable.os.open(place, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666, dir_fd=handle)
+            with durable.FileIO(opened, "r+") as file:
+                write(file)
+                if fsync:
+                    durable.os.fsync(file.fileno())
+            if beside:
+                durable.os.replace(place, name, src_dir_fd=handle, dst_dir_fd=handle)
+            if sync:
+                durable.os.fsync(handle)
 
-    for module in ("trainer.storage.archive", "experiments.runs.folder"):
-        monkeypatch.setattr(f"{module}.replace_file", replace_file)
+    monkeypatch.setattr(durable.Folder, "replace", replace)
 
 
 def test_the_replacements_below_lack_nothing_but_what_they_lack(monkeypatch: Patch) -> None:
@@ -158,7 +156,7 @@ def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> Non
 
     def hasty(self: Checkpoint, state: Any) -> None:
         for old in checkpoints(self.folder):
-            old.unlink()
+            self._folder.unlink(old.name)
         save(self, state)
 
     monkeypatch.setattr(Checkpoint, "save", hasty)
@@ -167,7 +165,8 @@ def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> Non
 
 SABOTAGE = """
 import sys, time
-import experiments.runs.folder, trainer.storage.archive
+import experiments.runs.folder
+from trainer.storage.durable import Folder
 from experiments.crash import kills
 {sabotage}
 campaign = kills.Campaign(kills.QUICK[0], {runs}, {first}, 0, on_disk=False)
@@ -185,11 +184,11 @@ class Slow:
         time.sleep(0.001)
         return self.file.write(content)
 
-def in_place(path, write):
-    with open(path, "w+b", buffering=0) as file:
+def in_place(folder, name, write):
+    with folder.open(name, "w") as file:
         write(Slow(file))
 
-trainer.storage.archive.replace_file = experiments.runs.folder.replace_file = in_place
+Folder.replace = in_place
 """
 NO_PLACE = "from trainer.callbacks.base import Place; Place.state = Place.state.setter(lambda *_: None)"
 NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"

@@ -343,6 +343,14 @@ def test_parts_of_its_own_are_named_and_not_rebuilt(tmp_path: Path, capsys: Capt
         ("def f(:", "bad:Net", "SyntaxError: invalid syntax (bad.py, line 1)"),
         ("import sys\nsys.exit(3)", "bad:Net", "Received SystemExit: 3 ("),
         ("import numpy as np\n\nnp.linalg.inv(np.zeros((2, 2)))", "bad:Net", "LinAlgError: Singular matrix ("),
+        ("", "sys:exit", "makes no network. Expected one from sys:exit("),
+        ("def Net(): raise SystemExit(0)", "bad:Net", "Received SystemExit: 0 ("),
+        ("def __getattr__(name): raise SystemExit(0)", "bad:Net", "is not there. Expected Net in"),
+        (
+            "import sys\nclass Net:\n    def loss(self, *a): sys.exit(0)\n    loss_and_gradients = loss",
+            "bad:Net",
+            "cannot be checked on this case. Expected its loss and gradients there. Received SystemExit: 0 (",
+        ),
         ("Net = 3", "bad:Net", "is no network. Expected the methods loss and loss_and_gradients"),
         ("class Net: pass", "bad:Net", "Received bad:Net"),
         (

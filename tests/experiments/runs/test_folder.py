@@ -107,7 +107,7 @@ def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch
     folder = RunFolder(tmp_path)
     folder.write_json("metrics.json", {"difference": float("nan"), "rows": np.int64(3)})
 
-    def full(*paths: object) -> None:
+    def full(*paths: object, **folders: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)

@@ -126,14 +126,13 @@ def test_a_tensor_that_contradicts_its_entries_is_broken(change: dict[str, objec
         read_run(folder)
 
 
-def test_arrays_are_never_unpickled_and_never_unpacked_beyond_bounds(own, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_are_never_unpickled_and_never_unpacked_beyond_bounds(own) -> None:
     folder = own("completed")
     np.savez(folder / "check.npz", **{"gradient/W1": np.array([print], dtype=object)})
-    with pytest.raises(UsageError, match=r"broken.*allow_pickle"):
+    with pytest.raises(UsageError, match=r"broken.*an array of object"):
         read_run(folder)
     np.savez_compressed(folder / "check.npz", **{"gradient/W1": np.zeros(10**6)})
-    monkeypatch.setattr(reading, "MOST_ARRAYS", 10**6)
-    with pytest.raises(UsageError, match="unpacked it is larger"):
+    with pytest.raises(UsageError, match=r"broken.*8,000,\d+ bytes together, in a file of"):
         read_run(folder)
     (folder / "check.npz").write_bytes(b"no archive")
     with pytest.raises(UsageError, match="broken"):

@@ -98,6 +98,12 @@ def without_times(rows):
     return [{name: value for name, value in row.items() if name != "milliseconds"} for row in rows]
 
 
+def timeless(data):
+    if isinstance(data, dict):
+        return {name: timeless(value) for name, value in data.items() if name != "seconds"}
+    return repr(data)  # in which NaN is NaN
+
+
 def assert_same(resumed, whole):
     np.testing.assert_array_equal(resumed.parameters.vector, whole.parameters.vector)
     for name, moment in whole.state.optimizer_state.moments.items():
@@ -105,9 +111,7 @@ def assert_same(resumed, whole):
     assert without_times(resumed.history) == without_times(whole.history)
     for ours, theirs in zip(resumed.callbacks[:3], whole.callbacks[:3], strict=True):
         left, right = (json.loads(json.dumps(callback.state_dict())) for callback in (ours, theirs))
-        for state in (left, right):
-            state.get("proof", {}).pop("seconds", None)
-        assert left == right
+        assert timeless(left) == timeless(right)
 
 
 def crashed(folder, at, moment="on_batch_end", **options):
@@ -363,8 +367,8 @@ def test_forged_generators_are_refused(folders):
             facts = to_plain(snapshot.facts)
             facts["place"][name] = forged and (facts["place"][name] | forged)
             write_archive(path, "checkpoint", 1, snapshot.arrays, facts)
-            with pytest.raises(ResumeError, match=r"place is broken\. Expected .* Received "):
-                fitted(trainer_of(folders[0]), Snapshot.read(path))
+            with pytest.raises(ArchiveError, match=rf"place\.{name}.* is (broken|missing)\. Expected .* Received "):
+                Snapshot.read(path)
 
 
 @pytest.mark.parametrize("name", ["parameters", "first"])

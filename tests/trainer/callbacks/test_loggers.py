@@ -11,6 +11,7 @@ import pytest
 
 from checks import GradientCheck
 from trainer import Callback, CSVLogger, Network, TensorBoardLogger, Trainer, TrainingHalted
+from trainer.callbacks.loggers import _harmless
 
 INPUTS = np.random.default_rng(0).standard_normal((40, 3))
 TARGETS = (INPUTS[:, 0] > 0).astype(float)
@@ -141,3 +142,10 @@ def test_without_tensorboardx_it_is_said_where_it_comes_from(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"pip install 'backproof\[tensorboard\]'"):
         TensorBoardLogger("runs")
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", "\x00", "\u2028"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦"])  # noqa: RUF001 - full-width ones
+def test_a_formula_is_none_behind_whatever_is_not_seen_and_in_any_width(before, sign):
+    assert _harmless(f"{before}{sign}cmd") == f"'{before}{sign}cmd"
+    assert _harmless(f"x{before}{sign}1") == f"x{before}{sign}1"

@@ -240,7 +240,7 @@ def test_a_state_that_no_history_gave_is_refused(tmp_path, state):
 
 def test_the_name_of_the_file_is_on_disk_once_a_checkpoint_counts_on_it(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr("trainer.storage.history.sync_folder", synced.append)
+    monkeypatch.setattr("trainer.storage.durable.Folder.sync", lambda folder: synced.append(folder.path))
     history = History(tmp_path / "history.jsonl")
     history.append({"loss": 1.0})
     assert synced == []

@@ -19,8 +19,18 @@ from checks.check import GradientCheckError
 from checks.flat import check_flat
 from checks.training.violation_file import read_violation
 from datasets import make_fraud, prepare, read_table
-from experiments.crash.bad_values import anything, arrays, calls, commands, json_values, lines, mutated, numbers, words
-from experiments.crash.entrance import CLEAR, WITH_ROWS, Entrance
+from experiments.crash.inputs.bad_values import (
+    anything,
+    arrays,
+    calls,
+    commands,
+    json_values,
+    lines,
+    mutated,
+    numbers,
+    words,
+)
+from experiments.crash.inputs.entrance import CLEAR, WITH_ROWS, Entrance
 from experiments.crash.small_run import SmallRun
 from experiments.fraud.arguments import parse
 from experiments.fraud.main import main
@@ -230,7 +240,7 @@ def _training(folder: Path) -> list[Entrance]:
 def _kept(folder: Path) -> list[Entrance]:
     """List what a run has kept for its replay and its page."""
     halted = folder / "halted"
-    _quietly(main, [*QUICK_RUN, "--epochs", "1", "--quiet", "--bug", "dW2", "--out", str(halted)])
+    quietly(main, [*QUICK_RUN, "--epochs", "1", "--quiet", "--bug", "dW2", "--out", str(halted)])
     violation = next(halted.glob("violation-*.npz"))
     case = read_archive(violation, "violation", 1)
     forged = folder / "violation.npz"
@@ -243,13 +253,13 @@ def _kept(folder: Path) -> list[Entrance]:
 
     def shown(content: bytes) -> None:
         forged.write_bytes(content)
-        _command(replay.main, [str(forged)])
+        command(replay.main, [str(forged)])
 
     def page(changed: tuple[str, bytes]) -> None:
         name, content = changed
         (halted / name).write_bytes(content)
         try:
-            _command(report.main, [str(halted), "--to", str(folder / "page.html")])
+            command(report.main, [str(halted), "--to", str(folder / "page.html")])
         finally:
             (halted / name).write_bytes(files[name])
 
@@ -299,7 +309,7 @@ def _command_line(folder: Path) -> list[Entrance]:
     out = folder / "out"
 
     def run(argv: list[str]) -> None:
-        _command(main, [*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
+        command(main, [*argv, "--epochs", "1", "--hidden", "3", "--out", str(out), "--overwrite", "--quiet"])
 
     def read(argv: list[str]) -> None:
         with redirect_stdout(io.StringIO()):
@@ -312,17 +322,18 @@ def _command_line(folder: Path) -> list[Entrance]:
     ]
 
 
-def _command(command: Any, argv: list[str]) -> None:
+def command(called: Any, argv: list[str]) -> None:
     """Run a command; bad input must be one line and exit code 2."""
-    said, code = _quietly(command, argv)
+    said, code = quietly(called, argv)
     if code not in (0, 1, 2) or "Traceback" in said:
         raise RuntimeError(f"exit code {code}: {said}")
     if code == 2 and len(said.splitlines()) != 1:
         raise RuntimeError(f"bad usage is not one line: {said}")
 
 
-def _quietly(command: Any, argv: list[str]) -> tuple[str, int]:
+def quietly(called: Any, argv: list[str]) -> tuple[str, int]:
+    """Run a command; give what it has said of errors, and its exit code."""
     said = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(said):
-        code = command(argv)
+        code = called(argv)
     return said.getvalue(), code

@@ -16,7 +16,7 @@ from experiments.command import UsageError
 
 LONGEST = 20  # seconds that a case may take
 MEMORY = 6 * 2**30  # bytes of addresses that a case may take: what asks for more gets a MemoryError
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OURS = tuple(str(ROOT / package) for package in ("trainer", "checks", "datasets", "experiments"))
 HERE = str(ROOT / "experiments" / "crash")
 GRAMMAR = re.compile(r"Expected .*Received", re.DOTALL)

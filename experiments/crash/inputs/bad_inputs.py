@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from tqdm import tqdm
 
-from experiments.crash.entrance import Entrance, attempt
-from experiments.crash.entrances import entrances
+from experiments.crash.inputs.entrance import Entrance, attempt
+from experiments.crash.inputs.entrances import entrances
 from experiments.crash.small_run import in_memory
 from experiments.figures import Figure
 from experiments.screen import silent

@@ -1,0 +1,1 @@
+"""Inputs: whatever is handed in, forged or huge, ends in a right result or a clear error, and takes bounded memory."""
