@@ -1,11 +1,24 @@
 """Data: a table of payments in three parts, ready for a network."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import pandas
+
 Array = NDArray[np.float64]
+
+LEAK = "LEAK: "  # how a warning begins that a column tells the labels alone
+
+
+class Prepares(Protocol):
+    """What turns rows of a table into inputs; `Preparation` is what there is."""
+
+    def transform(self, frame: "pandas.DataFrame") -> Array:
+        """Turn rows into features."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,10 +31,13 @@ class Split:
         One payment a row, C-contiguous. Every column of numbers is in standard deviations of the training rows.
     targets : ndarray of shape (n_samples,), float64
         1.0 for fraud, 0.0 for an honest payment.
+    rows : ndarray of shape (n_samples,), int, optional
+        Where in the table these rows stand, counted from 0; None for a synthetic table.
     """
 
     inputs: Array
     targets: Array
+    rows: NDArray[np.intp] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -52,7 +68,11 @@ class FraudData:
     notes : tuple of str
         Where the rows come from and what was done to them, one sentence each; none for a synthetic table.
     warnings : tuple of str
-        What of a table is not used, and why.
+        What of a table is not used, or was guessed, and why; leaks first.
+    preparation : Preparation, optional
+        What turns other rows of such a table into inputs; None for a synthetic table, whose rows are inputs.
+    label : str
+        Which value of which column is fraud, such as ``"Class = 1"``; empty for a synthetic table.
     """
 
     train: Split
@@ -61,6 +81,13 @@ class FraudData:
     feature_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    preparation: Prepares | None = None
+    label: str = ""
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """Those of the warnings that call a column a leak."""
+        return tuple(warning for warning in self.warnings if warning.startswith(LEAK))
 
     @property
     def n_features(self) -> int:

@@ -12,10 +12,22 @@ PARTS = ("train", "validation", "test")
 Rows = NDArray[np.intp]
 
 
-def at_random(targets: Array, seed: int) -> tuple[Rows, Rows, Rows]:
-    """Draw 60, 20 and 20 % of the rows, each part with the same share of fraud; same seed, same parts."""
+def at_random(targets: Array, seed: int, copies: Rows | None = None) -> tuple[Rows, Rows, Rows]:
+    """Draw 60, 20 and 20 % of the rows, each part with the same share of fraud; same seed, same parts.
+
+    Where `copies` numbers the rows, equal ones alike, it is the different ones that are drawn, and their copies go
+    with them, unless so few of a class are different that a part would have none.
+    """
     from sklearn.model_selection import train_test_split
 
+    if copies is not None:
+        of_different = np.bincount(copies, weights=targets) > 0  # whether any copy is fraud
+        n_fraud = int(np.count_nonzero(of_different))
+        if min(n_fraud, len(of_different) - n_fraud) >= ROWS_PER_CLASS:
+            train, validation, test = (
+                np.flatnonzero(np.isin(copies, part)) for part in at_random(of_different.astype(np.float64), seed)
+            )
+            return train, validation, test
     n_fraud = int(np.count_nonzero(targets))
     rarer = min(n_fraud, len(targets) - n_fraud)
     if rarer < ROWS_PER_CLASS:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 SHOWN = 160  # characters of a parser's own message
 LISTED = 8  # names of a list
 
@@ -18,3 +20,8 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     if len(every) <= most + 1:
         return ", ".join(every)
     return f"{', '.join(every[:most])} and {len(every) - most:,} more"
+
+
+def in_words(value: object) -> str:
+    """Give a label as it stands in the file: ``1``, not ``1.0``."""
+    return f"{value:.15g}" if isinstance(value, float | np.floating) else str(value)

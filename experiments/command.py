@@ -36,6 +36,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+def separator(text: str) -> str:
+    """Read what stands between the columns of a CSV file, which is hard to type if it is a tab."""
+    mark = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(mark) != 1 or not mark.isascii() or mark in '"\r\n':
+        raise argparse.ArgumentTypeError(f"invalid value. Expected one character, or tab. Received {text!r}.")
+    return mark
+
+
 def run_command(
     prog: str, body: Callable[[], int], *, memory: str, disk: str, interrupted: str = "Interrupted."
 ) -> int:

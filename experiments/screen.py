@@ -7,18 +7,19 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from tqdm.contrib.logging import logging_redirect_tqdm
+from tqdm import tqdm
 
 from checks import GradientReport, Verdict
 from trainer.storage.durable import File
 
 WIDTH = 100
 HEIGHT = 40
+PASSES = 50  # checks of a long run that pass and are shown on a terminal, about
 TENSORS = 12  # rows of the table kept where a report is too long
 #: What `checks` says of classes and targets, and what it is of payments.
 OF_PAYMENTS = {
@@ -58,16 +59,46 @@ class Lasting:
             self._stream.close()
 
 
+class AboveBar(logging.StreamHandler[TextIO]):
+    """Shows log lines above a progress bar; of the checks that pass every `stride`-th, the first among them."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self._stride, self._passed = stride, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Count the checks that pass, and let one in so many through; anything else is shown."""
+        if record.name.startswith("checks.") and record.levelno < logging.WARNING:
+            self._passed += 1
+            if self._passed % self._stride != 1 % self._stride:
+                return False
+        return bool(super().filter(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line where the bar is, which is drawn again below it."""
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+
+def stride_of(n_checks: int) -> int:
+    """Return of how many checks that pass one is shown: a terminal has room for `PASSES`, a pipe or a file for all."""
+    return max(1, round(n_checks / PASSES)) if sys.stderr.isatty() else 1
+
+
 @contextmanager
-def log_lines(*, quiet: bool, file: File | Path | None, go_on: bool = False) -> Iterator[None]:
+def log_lines(*, quiet: bool, file: File | Path | None, go_on: bool = False, stride: int = 1) -> Iterator[None]:
     """Show log lines (if quiet, only warnings and errors) above a progress bar, and write every line to a file as well.
 
-    A terminal that goes away, or a full disk, costs lines and nothing else.
+    Of the checks that pass every `stride`-th is shown. A terminal that goes away, or a full disk, costs lines and
+    nothing else.
     """
     root, stream = logging.getLogger(), None
     before = root.level
     stderr, sys.stderr = sys.stderr, cast(TextIO, Lasting(sys.stderr))
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    handlers: list[logging.Handler] = [AboveBar(stride)]
     handlers[0].setLevel(logging.WARNING if quiet else logging.INFO)
     if file is not None:
         raw = File.of(file).open("a" if go_on else "w")
@@ -78,10 +109,8 @@ def log_lines(*, quiet: bool, file: File | Path | None, go_on: bool = False) -> 
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        with warnings.catch_warnings(), ExitStack() as stack:
+        with warnings.catch_warnings():
             warnings.showwarning = _log_warning
-            if not quiet:  # tqdm's own handler knows no level
-                stack.enter_context(logging_redirect_tqdm(loggers=[root]))
             yield
     finally:
         root.setLevel(before)

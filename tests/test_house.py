@@ -42,11 +42,11 @@ FLOORS = {
     ],
     "experiments": [
         "screen notebook peers bugs",
-        "command figures",
+        "command figures model",
         "runs mapped",
-        "report replay mutants speed foreign precision",
+        "report score replay mutants speed foreign precision",
         "fraud applied",
-        "crash",
+        "crash tables",
     ],
 }
 
@@ -80,8 +80,9 @@ BEYOND_NUMPY = {
 }
 
 COMMANDS = {"fraud", "runs", "report", "replay", "bugs", "mutants", "speed", "foreign", "applied", "crash", "precision"}
+COMMANDS |= {"score", "tables"}
 
-MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 17}
+MOST_ROOMS = {"trainer": 12, "datasets": 8, "checks": 12, "experiments": 20}
 MOST_FLOORS_OF_CHECKS = 9
 MOST_FILES = 9  # in a folder
 MOST_LINES = 400  # in a file
@@ -94,8 +95,10 @@ MOST_LINES = 400  # in a file
 #: keeps other people's files, moved folders and forged fields from harm, two thirds of it parts of the crash campaign;
 #: 1,400 the doors for whatever gradient people write, and nested and complex parameters;
 #: 390 torch's functions and inputs, and what the pytest plugin is told; 1,200 issue "models": other people's, more
-#: classes, schedules, metrics and the best epoch, a second fit, save and load.
-MOST_LINES_IN_ALL = 26_700
+#: classes, schedules, metrics and the best epoch, a second fit, save and load; 1,900 the detector that can be used: a
+#: preparation, a model and a threshold that are kept, scoring, judging and rivals; 1,000 tables as people have them:
+#: money, dates, doubtful labels, what is no feature.
+MOST_LINES_IN_ALL = 29_600
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

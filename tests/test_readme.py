@@ -57,5 +57,5 @@ def test_the_picture_of_the_halt_is_what_a_run_shows(capsys: pytest.CaptureFixtu
     assert re.findall(r"[A-Za-z]{2,}", "".join(real.split())) == re.findall(
         r"[A-Za-z]{2,}", "".join("".join(shown).split())
     )
-    assert re.search(r"Look here first: W2\[7, \d+\], gradient -?[\d.]+, numerical -?[\d.]+, ratio 2\.", real)
+    assert re.search(r"Look here first: W2\[8, \d+\], gradient -?[\d.]+, numerical -?[\d.]+, ratio 2\.", real)
     assert "ratio 2." in "".join(shown)

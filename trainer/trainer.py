@@ -114,6 +114,15 @@ class Trainer:
             hint = f" Expected {OF_METHODS[name]}." if name in OF_METHODS else ""
             raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}", name=name, obj=self)
 
+    def __repr__(self) -> str:
+        """Show the settings, and how the last run ended or how far this one is."""
+        settings = f"batch_size={self.batch_size}, epochs={self.epochs}, dtype={self.dtype.name!r}, seed={self.seed}"
+        run = self._state
+        watched = ", ".join(type(callback).__name__ for callback in self.callbacks)
+        settings += f", callbacks=[{watched}]"
+        stands = "not fitted" if run is None else f"{run.outcome} at iteration {run.iteration} of {run.n_iterations}"
+        return f"{type(self).__name__}({self.network!r}, optimizer={self.optimizer!r}, {settings}; {stands})"
+
     @property
     def state(self) -> TrainState:
         """The last run, or the current one.

@@ -6,6 +6,7 @@ import numpy as np
 
 from checks.options import refuse_unless_integer
 from checks.report.report import GradientReport
+from checks.report.words import line
 from checks.verdict import LEVELS, Verdict
 
 #: Reports that a hook keeps; a loop may run for weeks.
@@ -32,7 +33,7 @@ class Loop:
         self.reports[self.iteration] = report
         while len(self.reports) > KEPT:
             del self.reports[next(iter(self.reports))]
-        logger.log(LEVELS[report.verdict], "iteration %d  %s", self.iteration, report.summary())
+        logger.log(LEVELS[report.verdict], "%s", line(report, self.iteration))
         return report.verdict is Verdict.FAIL and self.on_failure == "raise"
 
     def _halted(self, report: GradientReport) -> str:

@@ -12,7 +12,42 @@ from checks.verdict import Verdict
 MOST_NOTES = 3  # sentences about further tensors
 VAGUE = (Kind.FLOW, Kind.LINE)  # say nothing about a tensor that may only follow from another
 WIDTH = 96  # leaves room for an indent on a page of 100 columns
+LINE = 62  # of a log, on a terminal of 79 columns: the time and the level before it take 17
 HEADINGS = ("tensor", "verdict", "difference", "worst entry", "gradient", "numerical", "ratio")
+
+
+def line(report: Findings, iteration: int) -> str:
+    """Give the check in `LINE` columns of a log: what was concluded, and of the rest what there is room for."""
+    why = "" if report.verdict is Verdict.PASS else f" ({report.cause.value})"
+    concluded = "  ".join([f"iteration {iteration}", _verdict(report) + why, *_where(report)])
+    text = concluded if len(concluded) <= LINE else concluded[: LINE - 1] + "…"
+    for part in (
+        f"difference {_number(report.difference, '.3e')}",
+        "" if report.applied is None else f"applied {_number(report.applied.difference, '.1e')}",
+        "" if not report.kinks else f"{report.kinks} kinks",
+        f"{1e3 * report.seconds:.1f} ms",
+    ):
+        if len(text) + 2 + len(part) > LINE:
+            break
+        text += f"  {part}" * bool(part)
+    return text
+
+
+def _where(report: Findings) -> list[str]:
+    if report.verdict is Verdict.PASS:
+        return []
+    if report.culprits:
+        return [f"at {report.culprits[0].label}"]
+    first, *rest = _of_verdict(report)
+    return [f"about {first}" + f" and {len(rest)} more" * bool(rest)]
+
+
+def _of_verdict(report: Findings) -> list[str]:
+    """Name the tensors that have the report's verdict, or else the terms, or else the gradient that is applied."""
+    for parts in (report.tensors, report.terms):
+        if names := [name for name, part in parts.items() if part.verdict is report.verdict]:
+            return names
+    return ["the applied gradient"]
 
 
 def summary(report: Findings) -> str:
@@ -36,8 +71,7 @@ def summary(report: Findings) -> str:
     elif report.verdict is Verdict.FAIL and report.applied is not None:
         parts.append(report.applied.sentence.partition(". ")[0])
     elif report.verdict is Verdict.UNDECIDED:
-        names = [tensor.name for tensor in report.tensors.values() if tensor.verdict is Verdict.UNDECIDED]
-        parts.append("about " + ", ".join(names or report.terms or ["the applied gradient"]))
+        parts.append("about " + ", ".join(_of_verdict(report)))
     quiet = _passed_quietly(report)
     if quiet:
         parts.append("not exercised: " + ", ".join(quiet))

@@ -14,6 +14,7 @@ from checks.options import STEP, THRESHOLD, Options, coverage_or, refuse_unless_
 from checks.report.findings import Applied, Count
 from checks.report.report import GradientReport
 from checks.report.suite import tell
+from checks.report.words import line
 from checks.training.applied import AppliedCheck, Step, Watch
 from checks.training.kept import KeptReport, kept, restored
 from checks.training.probe import Case, Storage
@@ -323,7 +324,7 @@ class GradientCheck(Callback):
         tell(report)
         state.row.update(report.row())
         if logger.isEnabledFor(LEVELS[report.verdict]):
-            logger.log(LEVELS[report.verdict], "iteration %d  %s", state.iteration, report.summary())
+            logger.log(LEVELS[report.verdict], "%s", line(report, state.iteration))
         if report.verdict is Verdict.FAIL:
             self._keep(state, report, case, step)
             if self.on_failure == "raise":

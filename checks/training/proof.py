@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from numpy.typing import ArrayLike
@@ -269,6 +270,21 @@ class Proof:
         """
         proof: Self = from_plain(cls, state, "proof")
         return proof
+
+    def __repr__(self) -> str:
+        """Show how much was checked, and how it went."""
+        if not self.n_checks and not self.applied.n:
+            return "Proof(no checks)"
+        when = "" if not self.n_checks else f", iterations {self.first} to {self.last}"
+        when = when if self.n_checks != 1 else f", iteration {self.first}"
+        applied = f", {self.applied.passed} of {self.applied.n} applied gradients" * bool(self.applied.n)
+        largest = "" if self.largest is None else f", largest difference {self.largest[0]:.1e}"
+        failed = f" and {self.failed} FAILED" * bool(self.failed)
+        return f"Proof({self.passed} of {self.n_checks} checks passed{failed}{applied}{when}{largest})"
+
+    def _repr_html_(self) -> str:
+        """Give the paragraph for a notebook."""
+        return f"<p>{escape(self.paragraph())}</p>"
 
     def __str__(self) -> str:
         """Give the proof as one paragraph."""

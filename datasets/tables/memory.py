@@ -15,7 +15,7 @@ def memory_for_tables() -> int:
     return int(SHARE * min(_free(), default=UNKNOWN))
 
 
-def refuse_more(needed: float, memory: int, what: str) -> None:
+def refuse_more(needed: float, memory: float, what: str) -> None:
     """Refuse, by a ValueError, a table that needs more memory than it may have."""
     if needed > memory:
         raise ValueError(

@@ -5,7 +5,7 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ ROWS = 65_536  # read together from a Parquet file
 PER_CELL = 40
 
 
-def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFrame":
+def read_table(path: Path | str, *, separator: str = ",", memory: int | None = None) -> "pandas.DataFrame":
     """Read a table from a file.
 
     Nothing in the file is unpickled or evaluated, and a table that would not fit into memory is refused: at once
@@ -32,8 +32,10 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
     Parameters
     ----------
     path : path
-        A CSV file (UTF-8, commas, names of the columns in the first line) or a Parquet file; its name ends in
+        A CSV file (UTF-8, names of the columns in the first line) or a Parquet file; its name ends in
         ``.csv``, ``.parquet``, ``.csv.gz`` or ``.parquet.gz``.
+    separator : str, default=","
+        What stands between the columns of a CSV file: one character of ASCII.
     memory : int, optional
         Bytes that the table may take; half of what is free by default.
 
@@ -63,35 +65,36 @@ def read_table(path: Path | str, *, memory: int | None = None) -> "pandas.DataFr
             "read_table reads through pandas and pyarrow. Expected them installed, as by "
             f"pip install 'backproof[tables]'. Received {error}."
         ) from error
-    with _refusals(Path(path).name, pa.ArrowException):
+    with refusals(Path(path).name, pa.ArrowException):
         file = TableFile(path)
         refuse_more(file.size, memory, f"{file.name} is")  # what it decompresses to is no less
-        table = _csv(file, memory) if file.ending == ".csv" else _parquet(file, memory)
+        refuse_bad_separator(separator, file)
+        table = _csv(file, memory, separator) if file.ending == ".csv" else _parquet(file, memory)
     if not table.num_rows:
         raise ValueError(f"{file.name} has no rows. Expected some below the names. Received {table.num_columns} names.")
     names, columns = table.column_names, table.columns
     del table
     frame = {}
     for name in names:  # each column of Arrow's goes as soon as the one of pandas is there
-        with _refusals(file.name, pa.ArrowException):
-            frame[name] = _plain(columns.pop(0), name, file.name)
+        with refusals(file.name, pa.ArrowException):
+            frame[name] = plain_column(columns.pop(0), name, file.name)
     return pd.DataFrame(frame, copy=False)
 
 
-def _csv(file: TableFile, memory: int) -> "pyarrow.Table":
+def _csv(file: TableFile, memory: int, separator: str) -> "pyarrow.Table":
     """Read every column as text: what is a number is seen from all of its rows, not from the first ones."""
     import pyarrow as pa
     from pyarrow import csv
 
     with file.open() as stream:
-        names = header_of(stream.read(BLOCK), file.name)
-    _refuse_duplicates(names, file.name)
+        names = header_of(stream.read(BLOCK), file.name, separator)
+    refuse_duplicates(names, file.name)
     with file.open() as stream:
-        text = CSVText(stream, file.name, memory, None if file.zipped else file.size)
+        text = CSVText(stream, file.name, memory, None if file.zipped else file.size, separator)
         reader = csv.open_csv(
             text,
             read_options=csv.ReadOptions(block_size=BLOCK),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
+            parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, check_utf8=True
             ),
@@ -106,12 +109,12 @@ def _parquet(file: TableFile, memory: int) -> "pyarrow.Table":
     from pyarrow import parquet
 
     with file.open() as stream:
-        source = io.BytesIO(_decompressed(stream, memory, file.name)) if file.zipped else stream
+        source = io.BytesIO(decompressed(stream, memory, file.name)) if file.zipped else stream
         about = parquet.ParquetFile(source)
         size = about.metadata.num_rows * about.metadata.num_columns
         refuse_more(size * PER_CELL, memory, f"{file.name} has {about.metadata.num_rows:,} rows, and is")
-        _refuse_duplicates(about.schema_arrow.names, file.name)
-        texts = [field.name for field in about.schema_arrow if _is_text(field.type)]
+        refuse_duplicates(about.schema_arrow.names, file.name)
+        texts = [field.name for field in about.schema_arrow if is_text(field.type)]
         reader = parquet.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True)
         for field in reader.schema_arrow:
             if pa.types.is_nested(field.type):
@@ -123,7 +126,8 @@ def _parquet(file: TableFile, memory: int) -> "pyarrow.Table":
     return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
 
 
-def _decompressed(stream: Any, memory: int, name: str) -> bytes:
+def decompressed(stream: Any, memory: int, name: str) -> bytes:
+    """Read a compressed file whole, if it fits."""
     whole = io.BytesIO()
     while block := stream.read(BLOCK):
         whole.write(block)
@@ -142,14 +146,14 @@ def _collected(batches: Iterable[Any], schema: Any, memory: int, name: str) -> "
     return pa.Table.from_batches(kept, schema)
 
 
-def _plain(column: Any, name: str, file: str) -> "pandas.Series":
+def plain_column(column: Any, name: str, file: str) -> "pandas.Series":
     """Turn a column of Arrow's into float64, categories or dates."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if _is_text(kind):
-        return _numbers_or_texts(column)
+    if is_text(kind):
+        return numbers_or_texts(column)
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("ms")).to_pandas()
     if pa.types.is_timestamp(kind):
@@ -164,28 +168,39 @@ def _plain(column: Any, name: str, file: str) -> "pandas.Series":
         ) from None
 
 
-def _numbers_or_texts(column: Any) -> "pandas.Series":
+def numbers_or_texts(column: Any, *, as_texts: bool = False) -> "pandas.Series":
+    """Turn a column of text into float64 if it holds numbers, or else into categories, as it may be asked to."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_dictionary(column.type):
         text = pc.utf8_trim_whitespace(column)
         text = pc.if_else(pc.equal(text, ""), None, text)
-        try:
-            return pc.cast(text, pa.float64()).to_pandas()
-        except pa.ArrowInvalid:  # one of them is no number
-            column = text.dictionary_encode()
+        with suppress(pa.ArrowInvalid):  # one of them is no number
+            if not as_texts:
+                return pc.cast(text, pa.float64()).to_pandas()
+        column = text.dictionary_encode()
     texts = column.to_pandas()
     return texts.cat.rename_categories(texts.cat.categories.astype(str))
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Say whether a type of Arrow's is text."""
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _refuse_duplicates(names: Iterable[str], file: str) -> None:
+def refuse_bad_separator(separator: str, file: TableFile) -> None:
+    """Refuse what cannot stand between columns, or anything but the default where the file has none."""
+    if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0':
+        raise ValueError(f"The separator is none. Expected one character, such as ';'. Received {separator!r}.")
+    if separator != "," and file.ending != ".csv":
+        raise ValueError(f"{file.name} has no separator. Expected a CSV file beside one. Received {separator!r}.")
+
+
+def refuse_duplicates(names: Iterable[str], file: str) -> None:
+    """Refuse a table that has two columns of one name."""
     counts = Counter(name.strip() for name in names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
@@ -196,7 +211,7 @@ def _refuse_duplicates(names: Iterable[str], file: str) -> None:
 
 
 @contextmanager
-def _refusals(file: str, arrow_error: type[Exception]) -> Iterator[None]:
+def refusals(file: str, arrow_error: type[Exception]) -> Iterator[None]:
     """Turn what the libraries raise on broken files into a ValueError that names the file."""
     try:
         yield

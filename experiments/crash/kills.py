@@ -56,7 +56,7 @@ class KilledRun:
     """A folder, and the main job that fills it, in a fork of this process so that it starts at once."""
 
     def __init__(self, options: Sequence[str], out: Path, screen: Path | None = None) -> None:
-        self.argv = [*options, "--quiet", "--no-report", "--out", str(out)]
+        self.argv = [*options, "--quiet", "--no-report", "--baselines=off", "--out", str(out)]
         self.out = out
         self.screen = screen or out.with_name(f"{out.name}.screen")
         self.let_in = False  # whether a second run got into the folder while a first was at work there

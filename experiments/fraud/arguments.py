@@ -9,7 +9,17 @@ from importlib.util import find_spec
 from typing import Literal, get_args, get_origin
 
 from experiments.command import Parser, UsageError
-from experiments.fraud.settings import CHECKPOINT_EVERY, OF_SYNTHETIC, OPTIONS, RATES, Settings, reader, spelled
+from experiments.fraud.settings import (
+    CHECKPOINT_EVERY,
+    COSTS,
+    OF_SYNTHETIC,
+    OPTIONS,
+    RATES,
+    Settings,
+    price,
+    reader,
+    spelled,
+)
 
 DESCRIPTION = """\
 Train a network that finds fraud among card payments, and ask every K iterations (one iteration is
@@ -63,15 +73,17 @@ def parse(argv: Sequence[str]) -> Settings:
 
 def _contradictions(settings: Settings, typed: set[str]) -> Iterator[str]:
     if settings.data is None:
-        for name in ("target", "split_by"):
-            if (value := getattr(settings, name)) is not None:
-                option = spelled(name)
-                yield f"{option} has no table to name a column of. Expected --data FILE too. Received {value!r}."
+        for name in ("separator", "target", "fraud_label", "split_by", "drop", "categorical"):
+            if value := getattr(settings, name):
+                yield f"{spelled(name)} is of a table of your own. Expected --data FILE too. Received {value!r}."
     elif settings.target is None:
         yield "--data needs to know the labels. Expected --target COLUMN too. Received none."
     else:
         for option in filter(typed.__contains__, map(spelled, OF_SYNTHETIC)):
             yield f"{option} is of the synthetic table. Expected no such option with --data. Received both."
+    if settings.separator and str(settings.data).startswith("openml:"):
+        yield f"--separator is of a CSV file. Expected none with openml:NAME. Received {settings.separator!r}."
+    yield from _contradictions_of_the_threshold(settings, typed)
     if settings.compiled and settings.activation != "relu":
         yield f"--compiled knows ReLU only. Expected --activation relu. Received {settings.activation}."
     if settings.compiled and not find_spec("numba"):
@@ -85,6 +97,27 @@ def _contradictions(settings: Settings, typed: set[str]) -> Iterator[str]:
             yield f"{spelled(name)} has nothing to {purpose}. Expected --out DIR too. Received none."
     if settings.overwrite and settings.resume:
         yield "--overwrite and --resume exclude each other. Expected one of them. Received both."
+
+
+def _contradictions_of_the_threshold(settings: Settings, typed: set[str]) -> Iterator[str]:
+    costs = {name: getattr(settings, name) for name in COSTS}
+    if None in costs.values() and any(costs.values()):
+        given = next(spelled(name) for name, cost in costs.items() if cost)
+        yield f"{given} is half of it. Expected --cost-missed and --cost-alarm. Received one of them."
+    for name, cost in costs.items():
+        value = None if cost is None else price(cost)
+        if value is not None and not 0.0 <= value < math.inf:
+            yield f"{spelled(name)} is no cost. Expected a finite number of at least 0, or a column. Received {cost}."
+        if cost is not None and value is None and settings.data is None:
+            yield f"{spelled(name)} has no table to name a column of. Expected a number, or --data. Received {cost!r}."
+    if [price(cost) for cost in costs.values() if cost] == [0.0, 0.0]:
+        yield "--cost-missed and --cost-alarm leave nothing to choose. Expected one above 0. Received 0 and 0."
+    asked = [o for o in ("--precision", "--cost-missed", "--alerts") if o in typed]
+    if len(asked) > 1:
+        yield f"{asked[0]} and {asked[1]} exclude each other. Expected one of them. Received both."
+    if settings.alerts and not settings.alerts.endswith("%") and settings.split_by is None:
+        expected = "a share such as 0.5%, or --split-by a date"
+        yield f"--alerts cannot count by the day. Expected {expected}. Received {settings.alerts}."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, option in OPTIONS.items():
         add, kind, default = groups[option.group].add_argument, kinds[name], option.default
         text = option.help.replace("%", "%%")
-        if default is not None:
+        if default not in (None, []):
             text += f" ({' '.join(map(str, default)) if isinstance(default, list) else default})"
         if kind is bool:
             add(spelled(name), action="store_true", help=text)

@@ -1,29 +1,44 @@
 """Parts: the table, the network, the optimizer and the check that the settings of the main job ask for."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from checks import GradientCheck
-from datasets import FraudData, fetch_table, make_fraud, prepare, read_table
+from datasets import fetch_table, make_fraud, prepare, read_table
 from datasets.wording import shown
 from experiments.bugs.bugs import plant
 from experiments.command import UsageError
+from experiments.fraud.payments import Payments
 from experiments.fraud.settings import CHECK, MOMENTUM, NETWORK, Settings
-from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, Network, Optimizer
+from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, EarlyStopping, Network, Optimizer
+from trainer.network.parameters import Array
 from trainer.storage.durable import Folder
 
 OPENML = "openml:"
+METRIC = "average_precision"  # that the best epoch has most of
+# Of the loss, in nats: less than any two average precisions differ by. Where frauds are few, many epochs rank all
+# validation rows alike, and the first of them has learned least.
+TRACE = 1e-7
 
 
-def data_of(settings: Settings) -> FraudData:
+def payments_of(settings: Settings) -> Payments:
     """Make the synthetic table, or read one; a `UsageError` says why nothing can be learned from it."""
     if settings.data is None or settings.target is None:
-        return make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+        data = make_fraud(settings.samples, settings.features, fraud_rate=settings.fraud_rate, seed=settings.seed)
+        return Payments.synthetic(data, settings)
     of_openml = settings.data.startswith(OPENML)
     name = shown(settings.data if of_openml else Path(settings.data).name)
     try:
-        frame = fetch_table(settings.data.removeprefix(OPENML)) if of_openml else read_table(settings.data)
-        return prepare(frame, settings.target, split_by=settings.split_by, seed=settings.seed, name=name)
+        if of_openml:
+            frame = fetch_table(settings.data.removeprefix(OPENML))
+        else:
+            frame = read_table(settings.data, separator=settings.separator or ",")
+        asked = {name: getattr(settings, name) for name in ("split_by", "fraud_label", "drop", "categorical", "seed")}
+        data = prepare(frame, settings.target, **asked, name=name)
+        return Payments.of_table(data, frame, settings)
     except (ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
     except MemoryError as error:
@@ -44,6 +59,21 @@ def network_of(settings: Settings, n_features: int) -> tuple[Network, list[Callb
         return network, []
     mistaken, switch = plant(network, settings.bug, after=settings.bug_after)
     return mistaken, [switch]
+
+
+def best_epoch_of(settings: Settings) -> EarlyStopping:
+    """Build what keeps the best epoch, and ends the run once there was none better for a while, if it is to."""
+    patience = settings.patience or settings.epochs
+    return EarlyStopping(f"validation_{METRIC}", patience, mode="max", restore_best=True)
+
+
+def average_precision(targets: Array, probabilities: Array) -> float:
+    """Give the average precision, less a trace of the loss for epochs alike in it; NaN of what is not finite."""
+    from sklearn.metrics import average_precision_score, log_loss
+
+    if not np.isfinite(probabilities).all():
+        return math.nan
+    return float(average_precision_score(targets, probabilities) - TRACE * log_loss(targets, probabilities))
 
 
 def optimizer_of(settings: Settings) -> Optimizer:

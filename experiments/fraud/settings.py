@@ -12,12 +12,14 @@ from typing import Any, Literal, TypeVar
 from datasets.fraud import MAX_SEED
 from datasets.tables.table_file import ENDINGS
 from experiments.bugs.bugs import BUGS, EXERCISE
+from experiments.command import separator
 
 T = TypeVar("T")
 
 LIST_BUGS = "list"
 RATES = {"adam": 5e-3, "sgd": 3e-2}  # of learning: average precision 0.89 to 0.96 at the other defaults, seeds 0 to 2
 MOMENTUM = 0.9  # of SGD
+COSTS = ("cost_missed", "cost_alarm")
 CHECKPOINT_EVERY = 500  # iterations, where there is a folder: a tenth of a second of work at the other defaults
 
 # The groups of `--help`; the network and the check take all that theirs holds.
@@ -25,6 +27,7 @@ SYNTHETIC = "data, a synthetic table of card payments"
 OWN = "data, a table of your own instead"
 NETWORK = "network"
 TRAINING = "training"
+DECISION = "threshold and comparison"
 CHECK = "gradient check"
 MISTAKES = "planted mistakes"
 OUTPUT = "output"
@@ -64,6 +67,31 @@ def mistake(text: str) -> str:
     return text
 
 
+def alarms(text: str) -> str:
+    """Read a share of the payments, or a number a day."""
+    limit = share_or_number(text)
+    if limit is None or not 0.0 < limit[1] < math.inf or (limit[0] and limit[1] > 1.0):
+        raise argparse.ArgumentTypeError(
+            f"invalid value. Expected a share up to 100%, such as 0.5%, or a number a day. Received {text!r}."
+        )
+    return text
+
+
+def share_or_number(text: str) -> tuple[bool, float] | None:
+    """Read ``"0.5%"`` as a share and ``"20"`` as a number; None if it is neither."""
+    with suppress(ValueError):
+        is_share = text.endswith("%")
+        return is_share, float(text.removesuffix("%")) / (100.0 if is_share else 1.0)
+    return None
+
+
+def price(text: str) -> float | None:
+    """Read a cost that is a number; None if it names a column."""
+    with suppress(ValueError):
+        return float(text)
+    return None
+
+
 positive = number("above 0", lambda x: 0 < x < math.inf)
 share = number("strictly between 0 and 1", lambda x: 0 < x < 1)
 path = reader("a path", str, bool)  # the empty one would be the current folder
@@ -93,6 +121,7 @@ def spelled(name: str) -> str:
 
 _synthetic, _own, _network = partial(option, SYNTHETIC), partial(option, OWN), partial(option, NETWORK)
 _training, _check = partial(option, TRAINING), partial(option, CHECK)
+_decision = partial(option, DECISION)
 _mistakes, _output = partial(option, MISTAKES), partial(option, OUTPUT, free=True)
 
 
@@ -107,24 +136,59 @@ class Settings:
         f"a file ending in {ENDINGS}, or openml:NAME; numbers, texts and gaps are made fit for the network",
         *(path, None, "FILE"),
     )
+    separator: str | None = _own(
+        "what stands between the columns of a CSV file, such as ';' or tab, if it is no comma", *(separator, None, "C")
+    )
     target: str | None = _own("column of two values: 1, True, or else the rarer one is fraud", metavar="COLUMN")
+    fraud_label: str | None = _own("the value of the target that is fraud, where that rule errs", metavar="VALUE")
     split_by: str | None = _own(
-        "train on the oldest 60 %, test on the newest 20 %, and leave this column out of the features", metavar="COLUMN"
+        "train on the oldest 60 %, test on the newest 20 %; of this column only hour and weekday are features, and of "
+        "others that follow it nothing",
+        metavar="COLUMN",
+    )
+    drop: list[str] = _own("columns to leave out", str, [], "COLUMN")  # noqa: RUF009 - as below
+    categorical: list[str] = _own(  # noqa: RUF009
+        "columns of numbers that are kinds, as of countries or shops", str, [], "COLUMN"
     )
     seed: int = _synthetic("of the table or its split, the training and the check", integer(0, MAX_SEED), 0)
     hidden: list[int] = _network(  # noqa: RUF009 - what it makes is a field
-        "widths of the hidden layers, any number of them", integer(1, 10**6), [16, 8]
+        "widths of the hidden layers, any number of them", integer(1, 10**6), [32, 16]
     )
     activation: Literal["relu", "tanh"] = _network("after every hidden layer", default="relu")
-    dropout: float = _network("rate, after every activation", number("from 0 to below 1", lambda x: 0 <= x < 1), 0.2)
+    dropout: float = _network("rate, after every activation", number("from 0 to below 1", lambda x: 0 <= x < 1), 0.1)
     l2: float = _network("penalty on the weights", number("of at least 0", lambda x: 0 <= x < math.inf), 1e-4)
     positive_weight: float = _network("weight of a fraud in the loss; an honest payment has 1", positive, 1.0)
-    epochs: int = _training("passes over the training rows", integer(1), 20, free=True)
+    epochs: int = _training("passes over the training rows", integer(1), 60, free=True)
+    patience: int | None = _training(
+        "end after so many epochs without a better one; either way the epoch with the best average precision on the "
+        "validation rows is kept (never)",
+        integer(1),
+    )
     batch_size: int = _training("rows per iteration", integer(1), 128)
     optimizer: Literal["adam", "sgd"] = _training(f"sgd has a momentum of {MOMENTUM}", default="adam")
     learning_rate: float = _training(f"({', '.join(f'{r:g} for {name}' for name, r in RATES.items())})", positive)
     dtype: Literal["float64", "float32"] = _training("checked in float64 either way", default="float64")
     compiled: bool = _training("compile network and adam with numba: pays where training takes more than seconds")
+    precision: float = _decision(
+        "call a payment fraud from the probability on at which, on the validation rows, at least this share of the "
+        "alarms is right and most frauds are found",
+        *(number("above 0 and at most 1", lambda x: 0 < x <= 1), 0.9),
+    )
+    cost_missed: str | None = _decision(
+        "choose it for the lowest cost instead: of a fraud that passes, a number or a column, such as the amount",
+        *(path, None, "X|COLUMN"),
+    )
+    cost_alarm: str | None = _decision(
+        "of an honest payment that is called fraud, in the same unit", *(path, None, "X|COLUMN")
+    )
+    alerts: str | None = _decision(
+        "choose it for so many alarms at most instead: a share, such as 0.5%, or a number a day with --split-by dates",
+        *(alarms, None, "P%|N"),
+    )
+    baselines: Literal["auto", "on", "off"] = _decision(
+        "fit logistic regression and boosted trees to the same rows, too; auto does where it takes seconds",
+        default="auto",
+    )
     check_every: int = _check("check at iterations K, 2K, …; 0 for never", integer(0), 100, "K")
     check_rows: int = _check("training rows of a check, of both classes", integer(2), 64)
     coverage: Literal["full", "directions"] = _check("every parameter, or a random direction", default="full")

@@ -13,9 +13,9 @@ from checks import GradientReport
 from experiments.command import DONE, Parser, UsageError, run_command
 from experiments.report.page import page
 from experiments.runs.folder import RunFolder
+from experiments.runs.judging import Curve
 from experiments.runs.reading import read_run
 from experiments.runs.record import Record
-from experiments.runs.results import Curve
 from experiments.screen import show
 from trainer.storage.codec import to_plain
 from trainer.storage.durable import File, FolderLost, replace_file

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checks import GradientReport, Verdict
+from experiments.model.threshold import Threshold
 from experiments.report import pictures
 from experiments.runs.record import Record
-from experiments.runs.results import PRECISION
 from experiments.screen import of_payments
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,6 +52,11 @@ def page(record: Record) -> str:
     html: str = environment.get_template("report.html.j2").render(
         record=record,
         headline=headline(record),
+        told=finding(record),
+        table=None if record.metrics is None else record.metrics.table,
+        rivals=list(rivals(record)),
+        calibration=pictures.calibration(record),
+        cut="" if record.curve is None else str(Threshold(record.curve.cut, record.curve.rule)),
         facts=list(facts(record)),
         settings=[(name, value) for name, value in record.settings.items() if name != "versions"],
         versions=(versions if isinstance(versions, dict) else {}) | {"matplotlib": mpl.__version__},
@@ -65,7 +70,6 @@ def page(record: Record) -> str:
         questions=list(questions(report)) if report is not None else [],
         text=text if len(text) <= LONGEST else f"{text[:LONGEST]}…\n\nreport.json has it all.",
         when=f"{record.checks[-1].iteration:,}" if record.checks else "unknown",
-        precision=PRECISION,
     )
     return html
 
@@ -89,6 +93,28 @@ def headline(record: Record) -> Headline:
     if record.outcome in ("interrupted", "failed", "unfinished"):
         return Headline("open", record.outcome, f"Cut short after {done:,} iterations; {passed}")
     return Headline("open" if unsure else "pass", record.outcome, passed[0].upper() + passed[1:])
+
+
+def finding(record: Record) -> Headline | None:
+    """Say what the detector finds, where nothing is wrong with it."""
+    went, curve = headline(record), record.curve
+    if went.tone == "fail" or curve is None or record.metrics is None or record.metrics.test is None:
+        return None
+    if curve.cut_precision is None:
+        return Headline(went.tone, went.word, f"Calls nothing fraud: no threshold was found for {curve.rule}")
+    found = f"Finds {curve.cut_recall:.0%} of the fraud; {curve.cut_precision:.0%} of its alarms are right"
+    return Headline(went.tone, went.word, found)
+
+
+def rivals(record: Record) -> Iterator[tuple[str, float, float, float | None, bool]]:
+    """Give name, average precision, recall and precision of the network and what else one could run, the best first."""
+    metrics = record.metrics
+    if metrics is None or metrics.test is None or not metrics.rivals:
+        return
+    own = metrics.test
+    rows = [(of.name, of.average_precision, of.recall, of.precision, False) for of in metrics.rivals]
+    rows.append(("this network", own.average_precision, own.recall, own.precision, True))
+    yield from sorted(rows, key=lambda row: -row[1])
 
 
 def questions(report: GradientReport) -> Iterator[tuple[str, str, str, str]]:
@@ -116,13 +142,20 @@ def facts(record: Record) -> Iterator[tuple[str, str, str]]:
     """Give name, figure and remark of what was measured."""
     metrics = record.metrics
     if metrics is not None and metrics.test is not None:
-        guessing = "" if record.curve is None else f"{record.curve.share:.3f} by guessing"
-        yield "Average precision", f"{metrics.test.average_precision:.3f}", guessing
-        yield "ROC AUC", f"{metrics.test.roc_auc:.3f}", "0.500 by guessing"
-        yield f"Recall at {PRECISION:.0%} precision", f"{metrics.test.recall_at_90_precision:.3f}", "on the test rows"
+        test = metrics.test
+        spread = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in test.intervals.items()}
+        guessing = "" if record.curve is None else f"; {record.curve.share:.3f} by guessing"
+        yield "Average precision", f"{test.average_precision:.3f}", spread.get("average_precision", "") + guessing
+        yield "Recall", f"{test.recall:.3f}", spread.get("recall", "")
+        none = "–" if test.precision is None else f"{test.precision:.3f}"
+        yield "Precision", none, spread.get("precision", "of no alarm")
+        yield "ROC AUC", f"{test.roc_auc:.3f}", "0.500 by guessing"
+        if test.cost is not None:
+            yield "Cost", f"{test.cost:,.0f}", f"{test.cost_of_nothing:,.0f} if nothing was called fraud"
     if record.losses.size:
-        yield "Iterations", f"{updates(record):,}", f"{len(record.epochs)} whole epochs"
+        done = len(record.epochs)
+        whole = f"{done:,} {'epoch' if done == 1 else 'epochs'}"
+        kept = f", kept is number {metrics.best_epoch}" if metrics is not None and metrics.best_epoch else ""
+        yield "Iterations", f"{updates(record):,}", whole + kept
     if metrics is not None:
-        yield "Training", f"{metrics.seconds:.2f} s", "checks included"
-    if record.checks:
-        yield "Gradient checks", f"{len(record.checks):,}", f"{metrics.checks_share:.0%} of the time" if metrics else ""
+        yield "Training", f"{metrics.seconds:.2f} s", f"{metrics.checks_share:.0%} of it for gradient checks"

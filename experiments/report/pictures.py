@@ -8,6 +8,7 @@ import numpy as np
 
 from checks import Verdict
 from checks.report.plot import PALETTE, plot, shortened
+from experiments.model.threshold import Threshold
 from experiments.report.svg import svg
 from experiments.runs.record import Check, Record
 from trainer.network.parameters import Array
@@ -72,9 +73,10 @@ def precision_recall(record: Record) -> Picture | None:
     curve = record.curve
     if curve is None:
         return None
+    precision = 1.0 if curve.cut_precision is None else curve.cut_precision  # of no alarm
     alt = (
         f"Precision against recall on the test rows. At the chosen cut, recall {curve.cut_recall:.3f} and precision "
-        f"{curve.cut_precision:.3f}; guessing has a precision of {curve.share:.3f}."
+        f"{precision:.3f}; guessing has a precision of {curve.share:.3f}."
     )
 
     def draw(figure: Any, width: float) -> None:
@@ -84,12 +86,12 @@ def precision_recall(record: Record) -> Picture | None:
         axes.annotate(
             f"guessing {curve.share:.3f}", (0.0, curve.share), (4, 4), textcoords="offset points", color=PALETTE["soft"]
         )
-        axes.plot([curve.cut_recall], [curve.cut_precision], "o", color=PALETTE["warm"], markersize=8)
+        axes.plot([curve.cut_recall], [precision], "o", color=PALETTE["warm"], markersize=8)
         late = curve.cut_recall > 0.5  # then there is room to the left
-        words = f"cut {curve.cut:.3g}: recall {curve.cut_recall:.3f}\nat precision {curve.cut_precision:.3f}"
+        words = f"cut {Threshold(curve.cut, curve.rule)}: recall {curve.cut_recall:.3f}\nat precision {precision:.3f}"
         axes.annotate(
             words,
-            (curve.cut_recall, curve.cut_precision),
+            (curve.cut_recall, precision),
             (-10 if late else 10, -12),
             textcoords="offset points",
             ha="right" if late else "left",
@@ -100,6 +102,31 @@ def precision_recall(record: Record) -> Picture | None:
         _titled(axes, "precision: share of the alarms that are right")
 
     return _picture("curve", alt, draw)
+
+
+def calibration(record: Record) -> Picture | None:
+    """Draw the share of fraud against the probability, before and after it was put right; None without test rows."""
+    curve, metrics = record.curve, record.metrics
+    if curve is None or metrics is None or metrics.test is None or not curve.calibration:
+        return None
+    before = curve.uncorrected != curve.calibration
+    of = [("as used", curve.calibration, metrics.test.brier, ("o", "blue"))]
+    of += [("as trained", curve.uncorrected, metrics.test.brier_uncorrected, ("D", "warm"))] if before else []
+    briers = ", ".join(f"{name} {brier:.4f}" for name, _, brier, _ in of)
+    alt = f"Share of fraud among rows of about the same probability. Brier score {briers}; 0 is best."
+
+    def draw(figure: Any, width: float) -> None:
+        axes = _axes(figure, width)
+        axes.plot([0.0, 1.0], [0.0, 1.0], color=PALETTE["soft"], linewidth=1.0, linestyle=(0, (2, 2)))
+        for name, bins, brier, (marker, colour) in of:
+            at, shares = [part.mean for part in bins], [part.share for part in bins]
+            style = {"linestyle": "none", "marker": marker, "markersize": 6.0, "clip_on": False, "zorder": 3}
+            axes.plot(at, shares, color=PALETTE[colour], label=f"{name}: Brier score {brier:.4f}", **style)
+        axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.04), xlabel="probability of fraud, as the model says")
+        axes.legend(loc="upper left", frameon=False, labelcolor=PALETTE["ink"])
+        _titled(axes, "share of fraud among the rows")
+
+    return _picture("calibration", alt, draw)
 
 
 def _picture(name: str, alt: str, draw: Callable[[Any, float], object]) -> Picture:

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from experiments.command import UsageError
+from experiments.model.model import FILE
 from trainer.callbacks.checkpoint import NAME as CHECKPOINT
 from trainer.storage.durable import UNFINISHED, File, Folder, FolderLost, NoFileOfOurs
 from trainer.storage.json_rows import finite, is_lean, plain
@@ -42,7 +43,7 @@ class RunFolder:
     log = "log.txt"
     lock = "lock"
     files = (
-        *(STATE, SETTINGS, history, "metrics.json", "proof.json", "report.json", "parameters.npz", log),
+        *(STATE, SETTINGS, history, "metrics.json", "proof.json", "report.json", "parameters.npz", log, FILE),
         *("check.npz", "curve.json", "report.html"),  # for the page, and the page
     )
 

@@ -8,8 +8,9 @@ from checks.explain.entries import Entries
 from checks.training.kept import restored
 from experiments.command import UsageError
 from experiments.runs.folder import MOST_JSON, json_object, read_file
+from experiments.runs.judging import Curve
 from experiments.runs.record import Record
-from experiments.runs.results import Curve, Results
+from experiments.runs.results import Results
 from trainer import History
 from trainer.storage.archive import read_arrays
 from trainer.storage.codec import from_plain

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from checks import GradientReport, Verdict
-from experiments.runs.results import Curve, Results
+from experiments.runs.judging import Curve
+from experiments.runs.results import Results
 from trainer.network.parameters import Array
 from trainer.storage.codec import from_plain
 

@@ -1,52 +1,52 @@
 """Results: what one run of the main job ended with, as data and in words; nothing that was not measured."""
 
+import math
 import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from checks import Verdict
 from checks.training.proof import Proof
-from datasets import Split
+from datasets import FraudData, Split
+from experiments.model.threshold import Threshold
+from experiments.runs.judging import Scores
 from experiments.screen import WIDTH, wrapped
 from trainer import Trainer
-from trainer.network.parameters import Array
 
-PRECISION = 0.9  # at which the recall is given: one false alarm in ten is what a payments team puts up with
-POINTS = 500  # of the curve that are kept; more than a picture shows
+NAME = 26  # columns for a name in a table of scores
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How well fraud is found among the test rows, each from 0 to 1; the last is `Curve.cut_recall`."""
+class Rival:
+    """What else one could run, on the same rows."""
 
+    name: str
     average_precision: float
-    roc_auc: float
-    recall_at_90_precision: float
+    recall: float  # at a cut that was chosen as that of the network was
+    precision: float | None
+    seconds: float  # of its training
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """How many rows are fraud, and how many were called so."""
+class Table:
+    """What a run has learned from and was judged on; rows and frauds are those to train, to validate and to test."""
 
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
+    name: str
+    rows: tuple[int, int, int]
+    frauds: tuple[int, int, int]
+    features: int
+    notes: list[str]  # what was made of its columns
+    warnings: list[str]  # what of it is not used
 
-
-@dataclass(frozen=True)
-class Curve:
-    """What `curve.json` holds: recall and precision at every cut, the strictest last, and one cut that is chosen."""
-
-    recall: list[float]
-    precision: list[float]
-    share: float  # of fraud: the precision of guessing
-    cut: float  # the probability from which on a payment is called fraud
-    cut_recall: float
-    cut_precision: float
-    confusion: Confusion
+    @classmethod
+    def of(cls, name: str, data: FraudData) -> Self:
+        """Describe it."""
+        parts = data.train, data.validation, data.test
+        train, validation, test = ((part.n_samples, part.n_fraud) for part in parts)
+        rows, frauds = zip(train, validation, test, strict=True)
+        return cls(name, rows, frauds, data.n_features, list(data.notes), list(data.warnings))
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Results:
     checks_failed: int
     checks_undecided: int
     test: Scores | None  # after an end in good order
+    threshold: Threshold | None = None
+    rivals: list[Rival] = field(default_factory=list)
+    table: Table | None = None
+    best_epoch: int | None = None  # whose parameters were kept: the best by the next number
+    validation_average_precision: float | None = None
 
     @property
     def checks_share(self) -> float:
@@ -81,15 +86,16 @@ class Results:
                 f"DO NOT TRUST THIS MODEL: {self.checks_failed} of {self.checks} gradient checks FAILED; the run "
                 + ("went on all the same." if self.outcome == "completed" else "stopped there.")
             )
-        if self.test is not None:
-            lines += [
-                f"Test rows: {rows.n_samples:,}, of which {rows.n_fraud:,} are fraud",
-                f"  average precision              {self.test.average_precision:.3f}   "
-                f"({rows.n_fraud / rows.n_samples:.3f} by guessing)",
-                f"  ROC AUC                        {self.test.roc_auc:.3f}   (0.500 by guessing)",
-                f"  recall at {PRECISION:.0%} precision        {self.test.recall_at_90_precision:.3f}",
-            ]
+        if self.test is not None and self.threshold is not None:
+            lines.append(f"Test rows: {rows.n_samples:,}, of which {rows.n_fraud:,} are fraud")
+            lines += _scores_in_words(self.test, self.threshold, rows.n_fraud / rows.n_samples)
+            lines += _rivals_in_words(self.rivals, self.test)
         lines.append(f"Training: {self.iterations:,} iterations in {self.seconds:.2f} s")
+        if self.best_epoch:
+            lines.append(
+                f"  kept is epoch {self.best_epoch:,} of {self.epochs:,}, "
+                f"with the best average precision on the validation rows, {self.validation_average_precision:.3f}"
+            )
         if self.checks:
             plural = "check" if self.checks == 1 else "checks"
             took = f"took {self.checks_seconds:.2f} s of it, {self.checks_share:.0%}"
@@ -98,7 +104,44 @@ class Results:
         return "\n".join([*wrapped(lines), "Proof:", paragraph])
 
 
-def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None) -> Results:
+def _scores_in_words(scores: Scores, threshold: Threshold, share: float) -> Iterator[str]:
+    def line(name: str, value: float | None, remark: str = "") -> str:
+        low, high = scores.intervals.get(name.replace(" ", "_"), (None, None))
+        between = "" if low is None else f"{low:.3f} to {high:.3f}"
+        return f"  {name:<{NAME}} {'none' if value is None else f'{value:.3f}'}   {between:<16}   {remark}".rstrip()
+
+    yield line("average precision", scores.average_precision, f"({share:.3f} by guessing)")
+    yield line("ROC AUC", scores.roc_auc, "(0.500 by guessing)")
+    if scores.alarms:
+        yield line("recall", scores.recall, f"called fraud from {threshold} on")
+    else:
+        yield line("recall", scores.recall, "nothing is called fraud")
+    yield line("precision", scores.precision)
+    if scores.cost is not None:
+        yield f"  {'cost':<{NAME}} {scores.cost:,.2f} ({scores.cost_of_nothing:,.2f} if nothing was called fraud)"
+    if scores.worse_of_late is not None:
+        yield f"  It is worse of late: {scores.worse_of_late}."
+    yield f"  The cut was chosen on the validation rows for {threshold.rule};"
+    if threshold.cut == math.inf:
+        yield "  no cut does it."
+    yield "  the intervals hold 95 % of samples of the test rows."
+
+
+def _rivals_in_words(rivals: list[Rival], own: Scores) -> Iterator[str]:
+    if not rivals:
+        return
+    yield "Beside it, on the same rows (average precision, recall and precision):"
+    for rival in rivals:
+        precision = "none" if rival.precision is None else f"{rival.precision:.3f}"
+        yield f"  {rival.name:<{NAME}} {rival.average_precision:.3f}   {rival.recall:.3f}   {precision}"
+    best = max(rivals, key=lambda rival: rival.average_precision)
+    if best.average_precision > own.average_precision:
+        high = own.intervals["average_precision"][1]
+        surely = "by more than chance explains" if best.average_precision > high else "if not surely"
+        yield f"  Better on these rows, {surely}: {best.name}."
+
+
+def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None, **rest: Any) -> Results:
     """Collect what a run that has ended leaves."""
     state = trainer.state
     diverged = state.outcome == "completed" and test is None
@@ -114,40 +157,5 @@ def results(trainer: Trainer, proof: Proof, seconds: float, test: Scores | None)
         checks_failed=verdicts[Verdict.FAIL],  # of either question
         checks_undecided=verdicts[Verdict.UNDECIDED],
         test=test,
+        **rest,
     )
-
-
-def measured(probabilities: Array, targets: Array) -> tuple[Scores, Curve] | tuple[None, None]:
-    """Measure how well fraud (target 1) is found, or give None where the probabilities are not finite.
-
-    The cut that is chosen has the largest recall at a precision of at least `PRECISION`; where there is none it is
-    infinity: nothing is called fraud.
-    """
-    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
-
-    if not np.isfinite(probabilities).all():
-        return None, None
-    precision, recall, cuts = precision_recall_curve(targets, probabilities)
-    good = np.flatnonzero(precision >= PRECISION)
-    most = good[recall[good] == recall[good].max()]
-    chosen = int(most[np.argmax(precision[most])])
-    cut = float(cuts[chosen]) if chosen < cuts.size else float("inf")
-    called, fraud = probabilities >= cut, targets == 1.0
-    along = np.cumsum(np.abs(np.diff(recall, prepend=1.0)) + np.abs(np.diff(precision, prepend=precision[0])))
-    shown = np.unique(np.searchsorted(along, np.linspace(0.0, along[-1], POINTS)))  # evenly along the curve
-    curve = Curve(
-        recall=recall[shown].tolist(),
-        precision=precision[shown].tolist(),
-        share=float(fraud.mean()),
-        cut=cut,
-        cut_recall=float(recall[chosen]),
-        cut_precision=float(precision[chosen]),
-        confusion=Confusion(
-            true_positives=int(np.sum(called & fraud)),
-            false_positives=int(np.sum(called & ~fraud)),
-            false_negatives=int(np.sum(~called & fraud)),
-            true_negatives=int(np.sum(~called & ~fraud)),
-        ),
-    )
-    average, area = average_precision_score(targets, probabilities), roc_auc_score(targets, probabilities)
-    return Scores(float(average), float(area), curve.cut_recall), curve

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+SMALL += ["--baselines=off"]
 RUNS = {
     "completed": [],
     "halted": ["--bug", "dW2", "--bug-after", "6"],

@@ -10,6 +10,7 @@ const overlap = (a, b) =>
 
 function measure(frame) {
   const page = frame.contentDocument, width = frame.clientWidth;
+  page.querySelectorAll("details").forEach(e => { e.open = true; });
   const style = of => frame.contentWindow.getComputedStyle(of);
   const paper = style(page.body).backgroundColor;
   const seen = [...page.querySelectorAll("body *")].filter(e => e.getClientRects().length && !e.closest("defs"));

@@ -1,5 +1,6 @@
 """What the main job shows while it runs: log lines, the bar, a report that fits, and as little as asked for."""
 
+import io
 import logging
 import os
 import re
@@ -14,24 +15,64 @@ import pytest
 
 from checks import GradientReport, check_gradients
 from experiments.fraud.main import main
-from experiments.screen import HEIGHT, WIDTH, of_payments, one_screen
+from experiments.screen import HEIGHT, WIDTH, log_lines, of_payments, one_screen, stride_of
 from trainer import History
 
 ROOT = Path(__file__).parents[2]
-SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
+SMALL = shlex.split(
+    "--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report --baselines=off"
+)
 N_CHECKS = 4  # in 20 iterations
 Captured = pytest.CaptureFixture[str]
+
+
+class Stream(io.StringIO):
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
 
 
 def test_every_check_is_one_log_line_and_one_row_of_the_history(tmp_path: Path, capsys: Captured) -> None:
     main([*SMALL, "--out", str(tmp_path)])
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert capsys.readouterr().err == log
-    pattern = r"INFO    iteration (\d+)  difference \S+  threshold 1e-07  PASS  116 parameters  .* ms  applied \S+$"
+    pattern = r"INFO    iteration (\d+)  PASS  difference \S+  applied \S+$"
     assert re.findall(pattern, log, re.MULTILINE) == ["5", "10", "15", "20"]
     rows = [row for row in History.read(tmp_path / "history.jsonl") if "verdict" in row]
     assert [row["iteration"] for row in rows] == [5, 10, 15, 20]
     assert all(row["verdict"] == "PASS" and row["parameters_checked"] == 116 for row in rows)
+
+
+def test_a_terminal_shows_about_fifty_of_the_checks_that_pass_and_every_other_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n_checks, terminal in ((375, True), (74, True), (7, True), (375, False)):
+        monkeypatch.setattr("sys.stderr", shown := Stream(terminal=terminal))
+        with log_lines(quiet=False, file=tmp_path / "log.txt", stride=stride_of(n_checks)):
+            for number in range(n_checks):
+                checks = logging.getLogger("checks.training.callback")
+                checks.info("iteration %d  PASS", number)
+                if number % 11 == 5:
+                    checks.warning("iteration %d  UNDECIDED", number)
+                    logging.getLogger("experiments.fraud").info("not of a check, after %d", number)
+        log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+        others = len(range(5, n_checks, 11))
+        for text, passing in ((log, [n_checks]), (shown.getvalue(), range(34, 75) if terminal else [n_checks])):
+            assert text.count("  PASS") in ([7] if n_checks == 7 else passing)
+            assert text.count("  UNDECIDED") == text.count("not of a check") == others
+        assert "iteration 0  PASS" in shown.getvalue()
+
+
+def test_a_check_takes_one_line_of_a_terminal_with_79_columns(tmp_path: Path) -> None:
+    assert main([*SMALL, "--quiet", "--check-every", "1", "--out", str(tmp_path)]) == 0
+    assert main([*SMALL, "--quiet", "--bug", "sign", "--on-failure", "log", "--out", str(tmp_path), "--overwrite"]) == 0
+    lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    about = [line for line in lines if re.search(r"iteration \d+  (PASS|FAIL|UNDECIDED)", line)]
+    assert len(about) >= N_CHECKS
+    assert max(map(len, about)) <= 79
 
 
 def test_quiet_shows_the_result_only_and_logs_all_the_same(tmp_path: Path, capsys: Captured) -> None:
@@ -99,7 +140,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_on_a_terminal_the_bar_and_the_log_lines_do_not_tear_each_other() -> None:
     fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     terminal, side = pty.openpty()
-    fcntl.ioctl(side, termios.TIOCSWINSZ, np.array([40, 150, 0, 0], dtype=np.uint16).tobytes())
+    fcntl.ioctl(side, termios.TIOCSWINSZ, np.array([40, 79, 0, 0], dtype=np.uint16).tobytes())
     command = [sys.executable, "-m", "experiments.fraud", *SMALL]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=side, cwd=ROOT) as process:
         os.close(side)
@@ -111,7 +152,7 @@ def test_on_a_terminal_the_bar_and_the_log_lines_do_not_tear_each_other() -> Non
     assert process.returncode == 0
     screen = shown.decode()
     pieces = [piece for piece in re.split(r"[\r\n]+", screen) if piece.strip()]
-    assert all(re.match(r"\d\d:\d\d:\d\d INFO ", piece) for piece in pieces if "parameters  full" in piece)
+    assert all(re.match(r"\d\d:\d\d:\d\d INFO ", piece) for piece in pieces if "PASS" in piece)
     assert sum("  PASS  " in piece for piece in pieces) == N_CHECKS
     bars = [piece for piece in pieces if "20/20 [" in piece]
     assert re.search(r"epoch 2/2: 100%.*loss=[\d.]+, difference=\d", bars[-1])

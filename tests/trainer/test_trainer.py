@@ -17,6 +17,17 @@ def fitted(**options):
     return trainer
 
 
+def test_its_repr_shows_the_settings_and_how_the_run_ended():
+    trainer = Trainer(Network((5, 3, 1)), batch_size=7, epochs=2, callbacks=[EarlyStopping(patience=5)])
+    assert repr(trainer) == (
+        "Trainer(Network((5, 3, 1), activation='relu', dropout=0.0, l2=0.0, positive_weight=1.0), "
+        "optimizer=Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08), batch_size=7, epochs=2, "
+        "dtype='float64', seed=0, callbacks=[EarlyStopping]; not fitted)"
+    )
+    trainer.fit(INPUTS, TARGETS, (INPUTS, TARGETS))
+    assert repr(trainer).endswith("; completed at iteration 8 of 8)")
+
+
 class Recorder(Callback):
     """Keeps what it saw of every batch, and the parameters around every update."""
 

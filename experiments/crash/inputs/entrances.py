@@ -44,7 +44,9 @@ from trainer.storage.archive import read_archive, write_archive
 from trainer.storage.codec import to_plain
 from trainer.storage.json_rows import line_of
 
-QUICK_RUN = shlex.split("--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2")
+QUICK_RUN = shlex.split(
+    "--samples 60 --features 3 --fraud-rate 0.2 --hidden 3 --batch-size 16 --check-every 2 --baselines off"
+)
 OPTIONS = shlex.split(
     "--samples --features --fraud-rate --seed --hidden --activation --dropout --l2 --positive-weight --epochs "
     "--batch-size --optimizer --learning-rate --dtype --compiled --check-every --check-rows --coverage "

@@ -24,9 +24,10 @@ from experiments.crash.small_run import HISTORY, SmallRun, in_memory
 from experiments.figures import Figure
 from experiments.fraud.main import main
 from experiments.replay import main as replay
+from experiments.runs.judging import Curve
 from experiments.runs.reading import read_run
 from experiments.runs.record import Check
-from experiments.runs.results import Curve, Results
+from experiments.runs.results import Results
 from experiments.screen import silent
 from trainer.callbacks.checkpoint import checkpoints
 from trainer.callbacks.snapshot import Facts, Snapshot

@@ -15,6 +15,7 @@ from checks.explain.entries import Entries
 from checks.explain.mistake import Kind, Mistake
 from checks.report.findings import Applied
 from checks.report.remarks import DECIDES
+from checks.report.words import LINE, line
 from checks.verdict import Cause
 
 OF_VERDICT = {
@@ -116,9 +117,9 @@ def test_no_sentence_says_infinity_or_nothing(report):
         assert "()" not in words
         assert "None" not in words
     sentences = text[text.index("\n\n", text.index("\n\n") + 2) :]  # after the headline and the table
-    for line in sentences.splitlines():
-        assert "  " not in line.strip(), line
-        assert not re.search(r" [.,;:]", line), line
+    for sentence in sentences.splitlines():
+        assert "  " not in sentence.strip(), sentence
+        assert not re.search(r" [.,;:]", sentence), sentence
     assert "\n" not in report.summary()
     for name in report.tensors:
         assert name in text
@@ -135,6 +136,29 @@ def test_no_sentence_says_infinity_or_nothing(report):
     first = " ".join(text.partition("\n\n")[0].split())
     assert first.startswith(f"Gradient check: {report.verdict.value}")
     assert (f"({report.cause.value}" in first) == (report.verdict is not Verdict.PASS)
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(reports(), st.sampled_from([1, 1880, 123_456_789]))
+def test_the_line_of_a_log_says_what_was_concluded_and_fits_a_terminal(report, iteration):
+    told = line(report, iteration)
+    assert len("17:56:41 WARNING ") + len(told) <= 79
+    assert told.startswith(f"iteration {iteration}  {report.verdict.value}")
+    assert not re.search(r"\b(inf|nan)\b|\n|  $", told)
+    if report.verdict is Verdict.UNDECIDED:
+        assert f" ({report.cause.value[:9]}" in told
+    if report.culprits and report.cause is Cause.WRONG and iteration < 2_000:
+        assert report.culprits[0].label in told
+
+
+def test_the_line_of_a_log_keeps_its_width_whatever_the_names():
+    long = "encoder.layers.0.self_attention.in_proj_weight"
+    wrong = report(tensor(long, Verdict.FAIL, Cause.WRONG), tensor("b"))
+    assert line(wrong, 1880).startswith("iteration 1880  FAIL (wrong gradient)  at encoder.lay")
+    assert len(line(wrong, 1880)) == LINE
+    left = report(*(tensor(f"W{layer}", Verdict.UNDECIDED, Cause.KINK) for layer in range(1, 50)))
+    assert line(left, 1880).startswith("iteration 1880  UNDECIDED (kink)  about W1 and 48 more")
+    assert line(report(tensor("W1")), 7) == "iteration 7  PASS  difference 1.000e-09  100.0 ms"
 
 
 def tensor(name, verdict=Verdict.PASS, cause=Cause.AGREES, **values):

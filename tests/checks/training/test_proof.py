@@ -1,8 +1,10 @@
 """The proof: it says what the reports said, adds up what several directions show, and claims nothing else."""
 
 import dataclasses
+import html
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 
@@ -108,6 +110,15 @@ def test_what_several_directions_exclude_is_wrong_in_one_run_of_a_hundred(checks
         wrong += proof.excluded_errors()["W"] < 1.0
     assert wrong / trials <= 0.01 + 4.0 * math.sqrt(0.01 * 0.99 / trials)
     assert checks == 50 or wrong > 0  # and is not far too careful, but where there are many
+
+
+def test_its_repr_is_one_line_and_a_notebook_shows_the_paragraph():
+    check = GradientCheck(every=2)
+    assert repr(check.proof) == "Proof(no checks)"
+    run(check)
+    counts = r"(\d+) of \1 checks passed, (\d+) of \2 applied gradients"
+    assert re.fullmatch(rf"Proof\({counts}, iterations 2 to \d+, largest difference \d\S+\)", repr(check.proof))
+    assert check.proof._repr_html_() == f"<p>{html.escape(str(check.proof))}</p>"
 
 
 def test_a_run_without_checks_says_so():

@@ -33,11 +33,12 @@ def test_the_parts_hold_sixty_twenty_and_twenty_percent_and_the_same_share_of_fr
 
 
 def test_no_row_is_lost_or_twice_and_every_row_keeps_its_label() -> None:
-    data = prepare(table(Row=np.arange(N) * 1.0, Class=LABELS), "Class")
+    data = prepare(table(Place=np.arange(N) * 1.5, Class=LABELS), "Class")
     rows = np.concatenate([part.inputs[:, 2] for part in parts(data)])
     found = np.concatenate([part.targets for part in parts(data)])
     assert np.array_equal(found[np.argsort(rows)], LABELS)
     assert len(set(rows)) == N
+    assert np.array_equal(np.argsort(rows), np.argsort(np.concatenate([part.rows for part in parts(data)])))
 
 
 def test_the_same_seed_gives_the_same_parts() -> None:
@@ -48,7 +49,9 @@ def test_the_same_seed_gives_the_same_parts() -> None:
 
 def test_nothing_of_validation_and_test_reaches_the_preparation() -> None:
     frame = table(
-        Time=np.arange(N), V3=np.where(np.arange(N) % 5, 2.0 * np.arange(N), np.nan), Kind=["a", "b", "c"] * (N // 3)
+        Time=np.arange(N),
+        V3=np.where(np.arange(N) % 5, 7.0 * np.arange(N) % 101, np.nan),
+        Kind=["a", "b", "c"] * (N // 3),
     )
     spoilt = frame.copy()
     newest = frame.Time >= 180
@@ -67,48 +70,49 @@ def test_nothing_of_validation_and_test_reaches_the_preparation() -> None:
 
 def test_a_split_by_time_trains_on_the_oldest_rows_and_keeps_a_moment_together() -> None:
     times = np.random.default_rng(2).permutation(N) // 50  # six moments of 50 rows
-    data = prepare(table(When=times, Row=np.arange(N) * 1.0), "Class", split_by="When")
+    data = prepare(table(When=times), "Class", split_by="When")
     assert [part.n_samples for part in parts(data)] == [200, 50, 50]
-    assert data.feature_names == ("V1", "V2", "Row")
-    in_test = np.sort(np.argsort(np.argsort(np.concatenate([part.inputs[:, 2] for part in parts(data)])))[250:])
-    assert np.array_equal(in_test, np.flatnonzero(times == 5))
+    assert data.feature_names == ("V1", "V2")
+    assert np.array_equal(np.sort(data.test.rows), np.flatnonzero(times == 5))
 
 
 @pytest.mark.parametrize(
     "times", [np.arange(N), pd.date_range("2020", periods=N), pd.date_range("2020", periods=N).astype(str)]
 )
 def test_numbers_dates_and_dates_as_text_split_alike(times: object) -> None:
-    reversed_ = table(When=times, Row=np.arange(N) * 1.0).iloc[::-1]
-    data = prepare(reversed_, "Class", split_by="When")
-    assert np.all(np.diff(data.train.inputs[:, 2]) > 0)
-    assert data.train.inputs[:, 2].max() < data.validation.inputs[:, 2].min()
-    assert data.validation.inputs[:, 2].max() < data.test.inputs[:, 2].min()
+    data = prepare(table(When=times).iloc[::-1], "Class", split_by="When")
+    assert np.array_equal(np.concatenate([part.rows for part in parts(data)]), np.arange(N)[::-1])
+    assert data.feature_names[:2] == ("V1", "V2")
 
 
 def test_every_text_is_a_column_and_a_missing_one_is_a_text_of_its_own() -> None:
     kinds = np.array(["DE", "FR", None], object)[np.arange(N) % 3]
-    data = prepare(table(Kind=kinds, Row=np.arange(N) * 1.0), "Class")
-    assert data.feature_names == ("V1", "V2", "Row", f"Kind={MISSING}", "Kind=DE", "Kind=FR")
-    row = np.argsort(np.argsort(np.concatenate([part.inputs[:, 2] for part in parts(data)])))
-    kind = np.concatenate([part.inputs[:, 3:] for part in parts(data)]).argmax(axis=1)
+    data = prepare(table(Kind=kinds), "Class")
+    assert data.feature_names == ("V1", "V2", f"Kind={MISSING}", "Kind=DE", "Kind=FR")
+    row = np.concatenate([part.rows for part in parts(data)])
+    kind = np.concatenate([part.inputs[:, 2:] for part in parts(data)]).argmax(axis=1)
     assert np.array_equal(kind, (row + 1) % 3)
     assert any(f"missing texts, now a text of their own, {MISSING}: Kind (100)" in note for note in data.notes)
 
 
 def test_what_is_imputed_and_what_is_left_out_is_said() -> None:
     frame = table(
-        Gaps=np.where(np.arange(N) < 12, np.nan, np.arange(N)),
+        Gaps=np.where(np.arange(N) < 12, np.nan, CHANCE.normal(size=N)),
         Same=5,
         Void=np.nan,
-        Name=[f"id{row}" for row in range(N)],
-        Day=pd.date_range("2020", periods=N),
+        Name=[f"id{row % 170}" for row in range(N)],
+        Odd=np.arange(N) * 1j,
     )
     data = prepare(frame, "Class", name="payments.csv")
     assert data.feature_names == ("V1", "V2", "Gaps")
     assert data.notes[0] == "payments.csv: 300 rows, of which 27 (9.000%) are fraud: Class = 1"
     assert "missing numbers, now the training rows' median: Gaps (12)" in data.notes
     said = "\n".join(data.warnings)
-    for words in ("Same, Void: one value", f"Name: more than {MOST_TEXTS} different texts", "Day: datetime64"):
+    for words in (
+        "Same, Void: one value",
+        f"Name: more than {MOST_TEXTS} different texts",
+        "Odd: complex128 is no number",
+    ):
         assert f"left out: {words}" in said
 
 

@@ -152,6 +152,27 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(name: str, data: bytes
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|", ":"])
+def test_another_separator_is_taken_where_it_is_named(mark: str, written) -> None:
+    text = CSV.decode().replace(",", mark).replace("V1", '"a,b"', 1)
+    read = read_table(written("a.csv", text.encode()), separator=mark)
+    expected = read_table(written("b.csv", CSV)).rename(columns={"V1": "a,b"})
+    pd.testing.assert_frame_equal(read, expected)
+    if mark != ":":
+        typed = "tab" if mark == "\t" else f"'{mark}'"
+        with pytest.raises(ValueError, match=re.escape(f"--separator {typed} (separator in Python)")):
+            read_table(written("a.csv", CSV.replace(b",", mark.encode())))
+
+
+def test_a_separator_that_is_none_or_of_no_csv_file_is_refused(written, tmp_path: Path) -> None:
+    for mark in ("", ";;", '"', "\n", "\N{EURO SIGN}"):
+        with pytest.raises(ValueError, match="Expected one character"):
+            read_table(written("a.csv", CSV), separator=mark)
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet has no separator"):
+        read_table(tmp_path / "a.parquet", separator=";")
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [

@@ -199,7 +199,7 @@ NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"
     [
         (SLOWLY_IN_PLACE, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
         (NO_LOCK, 3, "a second run was let into the folder"),
-        (NO_PLACE, 5, "another end: parameters"),
+        (NO_PLACE, 5, "another end: (parameters|history)"),
     ],
     ids=["slowly in place", "no lock", "no place"],
 )

@@ -13,7 +13,10 @@ from experiments.fraud.main import main
 from experiments.screen import WIDTH
 
 ROOT = Path(__file__).parents[3]
-SMALL = ["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"]
+SMALL = [
+    *["--samples=1000", "--features=9", "--hidden", "7", "5", "--epochs=2", "--batch-size=64", "--check-every=5"],
+    "--baselines=off",
+]
 Captured = pytest.CaptureFixture[str]
 
 
@@ -49,6 +52,10 @@ Captured = pytest.CaptureFixture[str]
         *("--threshold -1e-7", "--step nan", "--on-failure ignore", "--bug dW9", "--bug-after 3"),
         *("--bug dW2 --bug-after -1", "--bug dW2 --hidden"),
         *("--target Class", "--split-by Time", "--compiled --activation tanh"),
+        *("--precision 0", "--precision 1.1", "--alerts 0%", "--alerts 150%", "--alerts few", "--alerts 20"),
+        *("--cost-missed 5", "--cost-alarm 5", "--cost-missed 0 --cost-alarm 0", "--cost-missed -1 --cost-alarm 5"),
+        *("--cost-missed Amount --cost-alarm 5", "--cost-missed 5 --cost-alarm nan", "--alerts 5% --precision 0.8"),
+        *("--cost-missed 5 --cost-alarm 1 --alerts 5%", "--baselines maybe", "--patience 0"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(options: str, tmp_path: Path, capsys: Captured) -> None:

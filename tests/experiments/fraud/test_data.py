@@ -11,7 +11,7 @@ import pytest
 from experiments.fraud.main import main
 
 N = 210
-OPTIONS = ["--hidden", "3", "--epochs=2", "--batch-size=64", "--check-every=2"]
+OPTIONS = ["--hidden", "3", "--epochs=2", "--batch-size=64", "--check-every=2", "--baselines=off"]
 HEADER = "Time,V1,V2,Kind,Amount,Class"
 Captured = pytest.CaptureFixture[str]
 
@@ -52,6 +52,44 @@ def test_a_table_is_announced_trained_on_and_kept_in_the_settings(card: Path, tm
     assert np.load(out / "parameters.npz")["W1"].shape == (3, 6)
 
 
+def test_columns_labels_and_separator_are_as_asked(card: Path, tmp_path: Path, capsys: Captured) -> None:
+    lines = [line.split(",") for line in card.read_text(encoding="utf-8").splitlines()]
+    for row, line in enumerate(lines[1:]):
+        line[4] = f"{abs(float(line[4])):.2f}".replace(".", ",")
+        line[5] = {"1": ("Good", "good ")[row % 2], "0": "Bad"}[line[5]]
+        line.insert(0, str(row % 5))
+    lines[0].insert(0, "Shop Code")
+    card.write_text("\n".join(";".join(line) for line in lines), encoding="utf-8")
+    options = [*OPTIONS, "--data", str(card), "--target", "Class", "--out", str(tmp_path / "run")]
+    assert main([*options, "--overwrite"]) == 2
+    assert "--separator ';'" in capsys.readouterr().err
+    asked = ["--separator", ";", "--fraud-label", "bad", "--drop", "V1", "Time", "--categorical", "Shop Code"]
+    assert main([*options, *asked]) == 0
+    shown = capsys.readouterr().err
+    for words in (
+        "of which 180 (85.714%) are fraud: Class = Bad",
+        "left out, as asked: V1, Time",
+        "numbers, standardised: V2, Amount",
+        "Shop Code (5), Kind (3)",
+        "10-3-1 relu network",
+        "WARNING labels that differ in case or spaces only are one: 'Good', 'good'",
+        "WARNING numbers written as text: Amount",
+    ):
+        assert words in shown
+    assert main([*options, *asked, "--resume", "--epochs", "3"]) == 0
+
+
+def test_a_leak_is_told_before_the_training_and_after_the_result(card: Path, capsys: Captured) -> None:
+    text = card.read_text(encoding="utf-8").splitlines()
+    lines = [f"{line},{'Flag' if not row else line[-1]}" for row, line in enumerate(text)]
+    card.write_text("\n".join(lines), encoding="utf-8")
+    assert main([*OPTIONS, "--data", str(card), "--target", "Class", "--quiet"]) == 0
+    shown = capsys.readouterr()
+    for stream in (shown.err, shown.out):
+        assert "LEAK: Flag alone tells fraud from honest rows" in stream
+        assert "--drop Flag" in stream
+
+
 def test_what_is_left_out_is_a_warning(card: Path, capsys: Captured) -> None:
     card.write_text(
         card.read_text().replace(HEADER, HEADER.replace("Kind", "Same")).replace(",b,", ",a,").replace(",c,", ",a,")
@@ -67,6 +105,14 @@ def test_what_is_left_out_is_a_warning(card: Path, capsys: Captured) -> None:
         (["--data", "CARD", "--target", "class"], "no column 'class'.*perhaps 'Class'"),
         (["--data", "CARD", "--target", "Kind"], "Received 3: "),
         (["--data", "CARD", "--target", "Class", "--split-by", "Tine"], "no column 'Tine'.*perhaps 'Time'"),
+        (["--data", "CARD", "--target", "Class", "--drop", "v1"], "no column 'v1'.*perhaps 'V1'"),
+        (["--data", "CARD", "--target", "Class", "--categorical", "Class"], "The target cannot"),
+        (["--data", "CARD", "--target", "Class", "--fraud-label", "2"], "--fraud-label.*Expected '0' or '1'"),
+        (["--data", "CARD", "--target", "Class", "--separator", "ab"], "--separator.*Expected one character"),
+        (["--data", "openml:a", "--target", "Class", "--separator", ";"], "--separator is of a CSV file"),
+        (["--drop", "V1"], "--drop is of a table of your own"),
+        (["--separator", "tab"], "--separator is of a table of your own"),
+        (["--fraud-label", "1"], "--fraud-label is of a table of your own"),
         (["--data", "CARD", "--target", "Class", "--samples", "500"], "--samples is of the synthetic table"),
         (["--data", "CARD", "--target", "Class", "--features=5"], "--features is of the synthetic table"),
         (["--data", "CARD", "--target", "Class", "--fraud-rate", "0.1"], "--fraud-rate is of the synthetic table"),

@@ -12,11 +12,14 @@ import pytest
 
 from experiments.fraud import main as fraud
 from experiments.fraud.main import main
+from experiments.model import FraudModel
 from experiments.report.page import headline
 from experiments.runs.reading import read_run
 from experiments.screen import HEIGHT, WIDTH
 
-SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report")
+SMALL = shlex.split(
+    "--samples=1000 --features=9 --hidden 7 5 --epochs=2 --batch-size=64 --check-every=5 --no-report --baselines=off"
+)
 N_CHECKS = 4  # in 20 iterations
 COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
@@ -35,7 +38,9 @@ def test_a_run_ends_with_the_test_rows_the_cost_and_the_proof(capsys: Captured) 
     for words in (
         "average precision  ",
         "ROC AUC  ",
-        "recall at 90% precision  ",
+        "recall  ",
+        "chosen on the validation rows for a precision",
+        "kept is epoch ",
         "20 iterations in ",
         "4 gradient checks",
     ):
@@ -200,7 +205,7 @@ def test_an_end_before_the_training_is_one_line_and_leaves_nothing(
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(fraud, "data_of", fail)
+    monkeypatch.setattr(fraud, "payments_of", fail)
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == code
     shown = capsys.readouterr().err
     assert words in shown
@@ -240,7 +245,7 @@ def test_a_training_that_diverges_is_bad_input_and_no_wrong_gradient(
 def test_outputs_that_are_not_finite_are_a_divergence_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setattr(fraud.Trainer, "predict_proba", lambda trainer, rows: np.full(len(rows), np.nan))
+    monkeypatch.setattr(FraudModel, "probabilities", lambda model, rows, **_: np.full(len(rows), np.nan))
     assert main([*SMALL, "--out", str(tmp_path)]) == 2
     assert "the training diverged" in capsys.readouterr().err.splitlines()[-1]
     metrics = load(tmp_path / "metrics.json")

@@ -26,7 +26,9 @@ from trainer import History
 from trainer.callbacks.checkpoint import checkpoints
 
 ROOT = Path(__file__).parents[3]
-SMALL = shlex.split("--samples=1000 --features=9 --hidden 7 5 --batch-size=64 --check-every=5 --no-report --quiet")
+SMALL = shlex.split(
+    "--samples=1000 --features=9 --hidden 7 5 --batch-size=64 --check-every=5 --no-report --baselines=off --quiet"
+)
 LONG = [*SMALL, "--epochs=2000", "--checkpoint-every=7"]  # 20,000 iterations: ended long before that
 Captured = pytest.CaptureFixture[str]
 

@@ -24,7 +24,10 @@ from trainer.storage.archive import read_archive, write_archive
 
 ROOT = Path(__file__).parents[3]
 KEPT_BY_0_1 = ROOT / "tests" / "kept_by_0_1"
-SMALL = "--samples=400 --features=5 --hidden 5 3 --epochs=1 --batch-size=32 --check-every=2 --check-rows=16 --quiet"
+SMALL = (
+    "--samples=400 --features=5 --hidden 5 3 --epochs=1 --batch-size=32 --check-every=2 --check-rows=16 --quiet"
+    " --baselines=off"
+)
 COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
 

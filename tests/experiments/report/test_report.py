@@ -21,8 +21,10 @@ from experiments.fraud import main as fraud
 from experiments.report import pictures
 from experiments.report.main import main
 from experiments.report.page import page
+from experiments.runs.judging import Span
 from experiments.runs.reading import read_run
 from experiments.runs.record import Record
+from experiments.runs.results import Rival, Table
 from experiments.screen import of_payments
 from trainer import Callback, TrainState
 
@@ -78,13 +80,13 @@ def words(elements: Elements) -> str:
 @pytest.mark.parametrize(
     ("run", "told", "pictures"),
     [
-        ("completed", "4 of 4 gradient checks passed", 4),
+        ("completed", "4 of 4 gradient checks passed", 5),
         ("halted", "Wrong gradient at iteration 10: look first at W2[", 3),
         ("along", "Wrong gradient at iteration 1: look first at ", 3),
         ("on the batch", "Wrong gradient at iteration 1: backprop is wrong on this batch", 3),
-        ("unchecked", "20 iterations, and the gradient was never checked", 2),
-        ("deep", "Not exercised, for gradient and slopes are zero", 4),
-        ("failing", "Do not trust this model: 5 of 5 gradient checks failed", 4),
+        ("unchecked", "20 iterations, and the gradient was never checked", 3),
+        ("deep", "Not exercised, for gradient and slopes are zero", 5),
+        ("failing", "Do not trust this model: 5 of 5 gradient checks failed", 5),
     ],
 )
 def test_a_page_tells_how_the_run_went_and_shows_it(run: str, told: str, pictures: int, kept) -> None:
@@ -124,8 +126,59 @@ def test_the_confusion_and_the_cut_are_on_the_page(kept) -> None:
     shown = words(Elements(page(record)))
     assert record.curve is not None
     of = record.curve.confusion
-    assert f"called fraud from a probability of {record.curve.cut:.4g} on" in shown
+    assert f"called fraud from a probability of {record.curve.cut:.3g} on" in shown
     assert f"fraud {of.true_positives} {of.false_negatives} honest {of.false_positives}" in shown
+
+
+@pytest.mark.usefixtures("extra")
+def test_the_page_begins_with_the_data_and_what_is_found_and_the_proof_is_folded(kept) -> None:
+    record = read_run(kept("completed"))
+    assert record.metrics is not None
+    text = page(record)
+    shown = words(Elements(text))
+    order = [
+        "Calls nothing fraud: no threshold was found for a precision of at least 0.9",
+        "the synthetic table: 1,000 payments, 20 of them fraud. The network has learned from 600, "
+        "its threshold comes from 200 others, and it was judged on 200 that neither has seen, 4 of them fraud.",
+        "Average precision",
+        "Finding fraud",
+        "Is the gradient right? 4 of 4 gradient checks passed.",
+        "The back-propagation was compared 4 times",
+        "Settings and versions",
+    ]
+    assert [shown.find(part) for part in order] == sorted(shown.find(part) for part in order)
+    assert min(shown.find(part) for part in order) > 0
+    assert text.count("<details>") == 1
+    assert "<details open>" not in text
+    wrong = page(read_run(kept("failing")))
+    assert "<details open>" in wrong
+    assert wrong.index("Do not trust this model") < wrong.index("Is the gradient right?") < wrong.index("Finding fraud")
+
+
+@pytest.mark.usefixtures("extra")
+def test_rivals_are_ranked_and_weeks_told_and_what_is_late_and_worse_named(kept) -> None:
+    record = read_run(kept("completed"))
+    assert record.metrics is not None
+    assert record.metrics.test is not None
+    assert record.curve is not None
+    own = record.metrics.test.average_precision
+    rivals = [Rival("the worse", own - 0.01, 0.1, None, 1.0), Rival("the better", own + 0.01, 0.2, 0.3, 1.0)]
+    test = replace(record.metrics.test, worse_of_late="recall 0.40 from week 2 on, 0.80 before")
+    spans = [Span("week 1", 50, 5, 4, 5), Span("week 2", 50, 0, 0, 0)]
+    metrics = replace(record.metrics, rivals=rivals, test=test)
+    shown = words(Elements(page(replace(record, metrics=metrics, curve=replace(record.curve, spans=spans)))))
+    assert shown.index("the better") < shown.index("this network") < shown.index("the worse")
+    assert "It is worse of late: recall 0.40 from week 2 on, 0.80 before." in shown
+    assert "week 1 50 5 4 0.800 5 0.800 week 2 50 0 0 – 0 –" in shown
+
+
+@pytest.mark.usefixtures("extra")
+def test_one_epoch_is_one_epoch(kept) -> None:
+    record = read_run(kept("completed"))
+    assert record.metrics is not None
+    one = replace(record, epochs=record.epochs[:1], metrics=replace(record.metrics, best_epoch=None))
+    assert "Iterations 20 1 epoch Training" in words(Elements(page(one)))
+    assert "Iterations 20 2 epochs, kept is number" in words(Elements(page(record)))
 
 
 @pytest.mark.usefixtures("extra")
@@ -174,7 +227,7 @@ def spoilt(record: Record, text: str) -> Record:
         record,
         settings={text: text, "out": text, "hidden": [text, text], "bug": {text: text}, "versions": {text: text}},
         checks=[replace(check, worst=text, cause=text) for check in record.checks],
-        metrics=replace(record.metrics, reason=text),
+        metrics=replace(record.metrics, reason=text, table=Table(text, (5, 7, 3), (1, 2, 1), 9, [text], [text])),
         proof=text,
         report=replace(report, tensors=tensors, notes=(text,), coverage=text, derivative=text),
     )
@@ -330,7 +383,7 @@ def test_in_a_browser_nothing_is_missing_overflows_collides_or_is_faint(scheme: 
     for one in found:
         assert one["scroll"] == one["width"], one
         assert one["paper"] == {"light": "rgb(252, 252, 251)", "dark": "rgb(20, 24, 30)"}[scheme]
-        assert len(one["pictures"]) == (4 if one["name"] in ("completed", "deep") else 3)
+        assert len(one["pictures"]) == (5 if one["name"] in ("completed", "deep") else 3)
         for shown in one["pictures"]:
             assert len(shown) == 1, "of the two widths of a picture one is to be seen"
             assert shown[0][0] > 0.8 * min(720, one["width"])

@@ -13,7 +13,6 @@ from experiments.command import UsageError
 from experiments.report.main import main
 from experiments.runs import reading
 from experiments.runs.reading import read_run
-from experiments.runs.results import POINTS, Curve, measured
 
 Captured = pytest.CaptureFixture[str]
 
@@ -40,7 +39,7 @@ def test_a_record_of_a_completed_run_has_the_curve_and_the_epochs(kept) -> None:
     assert found.curve is not None
     assert found.metrics is not None
     assert found.metrics.test is not None
-    assert found.curve.cut_recall == found.metrics.test.recall_at_90_precision
+    assert found.curve.cut_recall == found.metrics.test.recall
 
 
 def test_rounding_explains_what_a_correct_run_reads(kept) -> None:
@@ -168,43 +167,3 @@ def test_a_folder_without_a_run_is_one_line_and_exit_code_2(what: str, own, tmp_
     capsys.readouterr()
     assert main([str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def brute_force(probabilities, targets, share):
-    """Try every cut, and give the best recall at that precision, and its confusion."""
-    best = (0.0, 0.0, 0, 0)
-    for cut in np.unique(probabilities):
-        called = probabilities >= cut
-        right = int((called & (targets == 1)).sum())
-        if right / called.sum() >= share:
-            best = max(best, (right / targets.sum(), right / called.sum(), right, int(called.sum()) - right))
-    return best
-
-
-def curve(probabilities, targets) -> Curve:
-    found = measured(probabilities, targets)[1]
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize("seed", range(7))
-def test_the_cut_is_the_best_of_all_cuts(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    targets = (rng.random(97) < 0.3).astype(float)
-    probabilities = np.round(np.clip(0.4 * targets + 0.7 * rng.random(97), 0.0, 1.0), 2)  # with ties
-    found = curve(probabilities, targets)
-    counts = found.confusion
-    recall, precision, right, wrong = brute_force(probabilities, targets, 0.9)
-    assert (found.cut_recall, counts.true_positives) == (pytest.approx(recall), right)
-    assert (found.cut_precision, counts.false_positives) == (pytest.approx(precision if right else 1.0), wrong)
-    assert counts.true_positives + counts.false_positives + counts.false_negatives + counts.true_negatives == 97
-    assert counts.true_positives + counts.false_negatives == targets.sum()
-
-
-def test_a_long_curve_is_thinned_and_keeps_its_corners() -> None:
-    rng = np.random.default_rng(0)
-    targets = (rng.random(20_000) < 0.02).astype(float)
-    found = curve(1.0 / (1.0 + np.exp(-3.0 * targets - rng.standard_normal(20_000))), targets)
-    assert 100 < len(found.recall) <= POINTS
-    assert (found.recall[0], found.recall[-1]) == (1.0, 0.0)
-    assert np.max(-np.diff(found.recall)) < 0.02
