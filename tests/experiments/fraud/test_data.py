@@ -63,7 +63,18 @@ def test_columns_labels_and_separator_are_as_asked(card: Path, tmp_path: Path, c
     options = [*OPTIONS, "--data", str(card), "--target", "Class", "--out", str(tmp_path / "run")]
     assert main([*options, "--overwrite"]) == 2
     assert "--separator ';'" in capsys.readouterr().err
-    asked = ["--separator", ";", "--fraud-label", "bad", "--drop", "V1", "Time", "--categorical", "Shop Code"]
+    asked = [
+        "--checkpoint-every=1",
+        "--separator",
+        ";",
+        "--fraud-label",
+        "bad",
+        "--drop",
+        "V1",
+        "Time",
+        "--categorical",
+        "Shop Code",
+    ]
     assert main([*options, *asked]) == 0
     shown = capsys.readouterr().err
     for words in (
