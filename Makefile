@@ -13,7 +13,7 @@ fraud: $(VENV)/core
 test: export OPENBLAS_NUM_THREADS = 1
 test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
@@ -46,7 +46,7 @@ oldest: export OMP_NUM_THREADS = 1
 oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python --version
 	$(OLDEST)/bin/python -m pip freeze --disable-pip-version-check --exclude-editable
-	$(OLDEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -W ignore::DeprecationWarning
 
 $(OLDEST)/installed: pyproject.toml scripts/oldest.py
 	$(PYTHON) -m venv --clear $(OLDEST)
