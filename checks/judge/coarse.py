@@ -66,6 +66,8 @@ SMALL_ENTRY = 0.1
 SEES, FINEST, WORTH = 9e-3, 1e-3, 2e-4
 #: Share of a mismatch that segments need not exclude for there to be none.
 REFUTED = 0.5
+#: What to do where the gradient was given as numbers.
+NUMBERS_ONLY = "; pass the gradient as a function, so that it can be asked at other points"
 #: Evaluations from which on it is no use to name their number.
 MANY = 1e4
 #: Lines, points on each, and degree of what counts as a smooth move: where nothing is claimed, there is no regression.
@@ -112,16 +114,13 @@ def wanting(objective: Objective) -> str:
     """Say what is wanting where segments might tell, if anything is."""
     if not objective.is_rough or objective.gradient_at is not None:
         return ""
-    return "; pass the gradient as a function, so that it can be asked at other points"
+    return NUMBERS_ONLY
 
 
 def judge_coarsely(objective: Objective, name: str, rng: np.random.Generator) -> CoarseFinding:
     """Judge the gradient of one tensor by losses and gradients, at most `AT_MOST`, at many points around this one."""
     if objective.gradient_at is None:
-        evidence = (
-            "the loss is too coarse for any one slope; pass the gradient as a function, so that it can be asked at "
-            "other points"
-        )
+        evidence = f"the loss is too coarse for any one slope{NUMBERS_ONLY}"
         return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
     segments = Segments(objective, objective.gradient_at, name, rng)
     segments.choose_reach()

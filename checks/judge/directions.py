@@ -113,9 +113,7 @@ class DirectionCheck:
         for name in [name for name, row in rows.items() if row.cause is Cause.NOT_EXERCISED]:
             rows[name] = self._zero(name, rows[name])
         for name in rows:
-            rows[name], suspect = sharper(rows[name], self.objective, name, self.rng)
-            if suspect is not None and rows[name].verdict is Verdict.FAIL:
-                self.coarse.insert(0, suspect)
+            rows[name] = self._kept(*sharper(rows[name], self.objective, name, self.rng))
         return Tensors.of((rows | self.empty)[name] for name in self.slices)
 
     def _zero(self, name: str, passed: TensorReport) -> TensorReport:
@@ -137,12 +135,16 @@ class DirectionCheck:
 
     def _judged_coarsely(self) -> Tensors:
         """Judge every tensor by segments: the loss is so coarse that no single slope tells anything."""
-        rows = self.empty | {name: self._by_segments(name) for name in self.slices if name not in self.empty}
+        rows = self.empty | {
+            name: self._kept(*coarse_report(self.objective, name, self.rng))
+            for name in self.slices
+            if name not in self.empty
+        }
         return Tensors.of(rows[name] for name in self.slices)
 
-    def _by_segments(self, name: str) -> TensorReport:
-        report, suspect = coarse_report(self.objective, name, self.rng)
-        if report.verdict is Verdict.FAIL:
+    def _kept(self, report: TensorReport, suspect: Suspect | None) -> TensorReport:
+        """Give a report, and keep the suspect of one that failed by segments."""
+        if suspect is not None and report.verdict is Verdict.FAIL:
             self.coarse.insert(0, suspect)
         return report
 
