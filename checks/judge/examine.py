@@ -12,6 +12,7 @@ import numpy as np
 from checks.judge.coarse import is_seen_around
 from checks.judge.ladder import ALL, CERTAIN, FINER, FIRST, Finding, Ladder, read
 from checks.judge.power import random_direction
+from checks.measure.difference import euclidean
 from checks.measure.layout import Array
 from checks.measure.noise import BOUND, HIGHEST, jump, noise_away, noise_from, noise_of_steps
 from checks.measure.objective import EPS, ROUNDING, ComplexRefusedError, Objective
@@ -24,6 +25,8 @@ NOT_ANALYTIC = 1e-6
 SHARP = 1e-2
 #: Where complex step and central differences agree to this share of the slope, nothing else need be asked.
 SETTLED = 1e-6
+#: A tensor with a smaller gradient than this share of the largest has a direction of its own to confirm it.
+HEARD = 1e-3
 #: How far beside the point the complex step is held against central differences, in units of max(1, |theta|): further
 #: where rounding hides the slope, as in a network that is saturated here.
 ELSEWHERE = (1e-3, 1e-2, 1e-1)
@@ -149,7 +152,7 @@ def confirm_complex(objective: Objective, step: float) -> bool:
     shows as a steady mismatch along a random direction through the tensor it acts on; then the objective refuses
     the complex step from there on, and says why. So it does where nothing could confirm it.
     """
-    if not objective.complex_confirmed and objective.complex_refusal is None:
+    if not objective.complex_confirmed and objective.complex_refusal is None and not _all_agree(objective, step):
         rng = np.random.default_rng(0)
         sizes: list[float] = []
         open_: list[tuple[str, float]] = []
@@ -172,6 +175,39 @@ def confirm_complex(objective: Objective, step: float) -> bool:
     return objective.complex_refusal is None
 
 
+def _all_agree(objective: Objective, step: float) -> bool:
+    """Say whether central differences confirm the complex step along one direction in which every tensor has its say.
+
+    Where they do not, or a tensor has too little, each is looked at alone, and that tells which.
+    """
+    gradient, slices = objective.gradient, objective.layout.slices
+    norms = {name: euclidean(gradient[place]) for name, place in slices.items() if place.start < place.stop}
+    top = max(norms.values()) if gradient.size else 0.0
+    if not (0.0 < top < math.inf and min(norms.values()) >= HEARD * top):
+        return False
+    rng, direction = np.random.default_rng(0), np.zeros(objective.layout.size)
+    for name, norm in norms.items():
+        direction[slices[name]] = random_direction(rng, slices[name].stop - slices[name].start) * (top / norm)
+    if objective.frozen is not None:
+        direction[objective.frozen] = 0.0
+    direction /= objective.length(direction)
+    beside = objective.beside(rng, ELSEWHERE[0])
+    try:
+        exact, central = complex_slope(beside, direction), central_slope(beside, direction, step)
+    except ComplexRefusedError as refused:
+        objective.refuse_complex(str(refused))
+        return True
+    if _is_confirmed_by(exact, central):
+        objective.confirm_complex()
+        return True
+    return False
+
+
+def _is_confirmed_by(exact: Slope, central: Slope) -> bool:
+    size, mismatch = abs(exact.value), abs(exact.value - central.value)
+    return mismatch <= NOT_ANALYTIC * size + central.bound and central.bound <= SHARP * size
+
+
 def _held_against(objective: Objective, direction: Array, step: float, name: str) -> tuple[float, float]:
     """Hold the complex step against central differences beside the point, along a direction of length 1.
 
@@ -184,8 +220,7 @@ def _held_against(objective: Objective, direction: Array, step: float, name: str
         beside = objective.beside(np.random.default_rng(0), distance)
         exact, central = complex_slope(beside, direction), central_slope(beside, direction, step)
         size, tolerance = abs(exact.value), NOT_ANALYTIC * abs(exact.value)
-        mismatch = abs(exact.value - central.value)
-        if mismatch <= tolerance + central.bound and central.bound <= SHARP * size:
+        if _is_confirmed_by(exact, central):
             return size, 0.0
         ladder = Ladder(beside, direction)
         ladder.climb(ALL)

@@ -15,11 +15,12 @@ from checks.report.findings import Applied, Count
 from checks.report.report import GradientReport
 from checks.report.suite import tell
 from checks.report.words import line
-from checks.training.applied import AppliedCheck, Step, Watch
+from checks.training.applied import AppliedCheck
 from checks.training.kept import KeptReport, kept, restored
 from checks.training.probe import Case, Storage
 from checks.training.proof import Proof
 from checks.training.rows import RowSet, Sampler
+from checks.training.step import Step, Watch
 from checks.verdict import LEVELS, Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.model import takes_out
@@ -28,8 +29,10 @@ from trainer.storage.durable import Folder
 
 logger = logging.getLogger(__name__)
 
+#: Rows of a probe: along one direction, a pass over more of them costs more than they add.
+ROWS = {"full": 64, "directions": 24}
 LOGGED_AT_MOST = 3  # violations of a run that goes on (on_failure="log") that are kept; the first tell the most
-UNITS_EVERY = 10  # checks along a random direction from which one looks at active units too
+THOROUGH_EVERY = 10  # checks along a random direction, of which the first looks closer, and at active units too
 
 
 class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
@@ -96,9 +99,9 @@ class GradientCheck(Callback):
     ----------
     every : int, default=100
         Check at the iterations ``every, 2·every, …`` (one iteration is one parameter update).
-    rows : int, default=64
-        Size of the probe: a fresh sample of the training rows for each check; where the targets are few classes,
-        stratified, with rows of each however rare it is.
+    rows : int, optional
+        Size of the probe, by default 64, along directions 24: a fresh sample of the training rows for each check;
+        where the targets are few classes, stratified, with rows of each however rare it is.
     coverage : {"full", "directions"}, default="full"
         Every coordinate, or one fresh random direction through all of them.
     derivative : {"central", "complex"}, optional
@@ -146,7 +149,7 @@ class GradientCheck(Callback):
         self,
         every: int = 100,
         *,
-        rows: int = 64,
+        rows: int | None = None,
         coverage: Literal["full", "directions"] | None = None,
         derivative: Literal["central", "complex"] | None = None,
         threshold: float = THRESHOLD,
@@ -159,7 +162,7 @@ class GradientCheck(Callback):
         violations: Folder | Path | str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value, least in (("every", every, 1), ("rows", rows, 2), ("seed", seed, 0)):
+        for name, value, least in (("every", every, 1), ("rows", 2 if rows is None else rows, 2), ("seed", seed, 0)):
             refuse_unless_integer(name, value, least)
         for name, choice, choices in (
             ("dropout", dropout, ("off", "frozen")),
@@ -170,8 +173,8 @@ class GradientCheck(Callback):
         if not isinstance(settings, Mapping | None):
             raise TypeError(f"settings are of the wrong kind. Expected a mapping. Received {settings!r}.")
         self.every = every
-        self.rows = rows
         self.options = Options(coverage_or("full", coverage), cast(str, derivative), threshold, cast(float, step))
+        self.rows = ROWS[self.options.coverage] if rows is None else rows
         self.dropout = dropout
         self.terms = terms
         self.applied = bool(applied)
@@ -252,8 +255,9 @@ class GradientCheck(Callback):
             run.applied.complex_trust = True
         step = run.watch.step(state, self._applied_rng, run.applied.complex_trust)
         if step is not None:
+            thorough = len(step.targets) not in self._sizes or self._is_thorough(self.proof.applied.n)
             self._sizes.add(len(step.targets))
-            applied = run.applied.ask(step, self._applied_rng)
+            applied = run.applied.ask(step, self._applied_rng, thorough=thorough)
             self._complex_confirmed |= bool(run.applied.complex_trust)
             self._add(state, run, step, applied)
         elif is_due:
@@ -278,30 +282,27 @@ class GradientCheck(Callback):
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
         return self._run
 
+    def _is_thorough(self, n: int) -> bool:
+        """Say whether to take passes that along one direction would take as long as all the rest, at check n."""
+        return self.options.coverage == "full" or n % THOROUGH_EVERY == 0
+
     def _ask_first(self, state: TrainState, run: _Run) -> None:
         """Ask whether backprop is right, on rows of the check's own."""
         probe = run.storage.draw(state, run.sampler, self._rng, frozen=self.dropout == "frozen")
         generator = {} if self.violations is None else self._rng.bit_generator.state
         run.case = Case(probe, generator, self._complex_confirmed)
-        report = probe.check(
-            self.options,
-            self._rng,
-            terms=self.terms,
-            complex_confirmed=self._complex_confirmed,
-            storage=run.storage,
-        )
+        known: dict[str, Any] = {"complex_confirmed": self._complex_confirmed, "storage": run.storage}
+        report = probe.check(self.options, self._rng, terms=self.terms, **known)
         if report.cause is Cause.NOT_FINITE and report.verdict is Verdict.UNDECIDED:
             state.demand_finite()
             raise TrainingDiverged(f"a loss of {probe.loss(probe.parameters)} on rows of the check", state.iteration)
         self.report, self._complex_confirmed = report, report.complex_confirmed
         self.proof.derivative = report.derivative
-        # Along one direction this pass would take as long as the check itself: the first, and every tenth after.
-        thorough = report.coverage == "full" or self.proof.n_checks % UNITS_EVERY == 0
         new = [name for name in report.not_exercised if name not in self.proof.not_exercised]
         if new:  # once for each: the report of every check names them
             message = "iteration %d  gradient and slopes are zero, so nothing was tested, in %s%s"
             logger.warning(message, state.iteration, ", ".join(new), f" ({probe.inactivity()})")
-        self.proof.add(state.iteration, report, probe.exercised(thorough=thorough))
+        self.proof.add(state.iteration, report, probe.exercised(thorough=self._is_thorough(self.proof.n_checks)))
 
     def _add(self, state: TrainState, run: _Run, step: Step, applied: Applied) -> None:
         """Add an answer to the second question; at bad news the first is asked too, so that the case is whole."""

@@ -14,8 +14,9 @@ from checks.judge.full import measure
 from checks.measure.layout import Array, Layout
 from checks.options import Options
 from checks.report.report import GradientReport
-from checks.training.applied import AppliedCheck, Step
+from checks.training.applied import AppliedCheck
 from checks.training.probe import Case, Probe
+from checks.training.step import Step
 from checks.verdict import Cause
 from trainer.rows import batch_dtype
 from trainer.storage.codec import Generator, to_plain

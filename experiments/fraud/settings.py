@@ -190,7 +190,9 @@ class Settings:
         default="auto",
     )
     check_every: int = _check("check at iterations K, 2K, …; 0 for never", integer(0), 100, "K")
-    check_rows: int = _check("training rows of a check, of both classes", integer(2), 64)
+    check_rows: int | None = _check(
+        "training rows of a check, of both classes (default: 64, along directions 24)", integer(2)
+    )
     coverage: Literal["full", "directions"] = _check("every parameter, or a random direction", default="full")
     derivative: Literal["central", "complex"] | None = _check(
         "how slopes are measured (central for full, complex for directions)"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from checks import Cause, GradientCheck, GradientCheckError, Verdict
+from checks.training.applied import AppliedCheck
 from trainer import SGD, Adam, Callback, CompiledNetwork, Network, Trainer
 
 SIZES = (7, 5, 3, 1)
@@ -134,6 +135,33 @@ def test_more_lost_than_the_precision_explains_is_found_and_nothing_is_where_the
     trainer = trainer_of(mistaken(change, kind), [GradientCheck(every=7, rows=16)])
     trainer.fit(X, Y)
     assert trainer.outcome == "completed"
+
+
+def test_along_directions_a_float32_step_is_made_again_at_the_first_of_ten_questions_and_of_every_size(monkeypatch):
+    asked, made = [], []
+    ask, backprop = AppliedCheck.ask, AppliedCheck.backprop
+    monkeypatch.setattr(
+        AppliedCheck, "ask", lambda self, *a, **k: asked.append(len(a[0].targets)) or ask(self, *a, **k)
+    )
+    monkeypatch.setattr(AppliedCheck, "backprop", lambda *a: made.append(len(asked)) or backprop(*a))
+    trainer = trainer_of(Network(SIZES, activation="tanh"), [], dtype="float32", epochs=5)
+    trainer.callbacks.append(GradientCheck(every=1, rows=16, coverage="directions"))
+    trainer.fit(X, Y)
+    assert asked == [20, 20, 20, 20, 3] * 5
+    assert sorted(set(made)) == [1, 5, 11, 21]
+    made.clear()
+    trainer.callbacks[:] = [GradientCheck(every=1, rows=16)]
+    trainer.fit(X, Y)
+    assert len(set(made)) == 25
+
+
+@kinds
+@pytest.mark.parametrize("name", ["W1", "b2", "W3"])
+def test_along_directions_a_ten_thousandth_that_is_lost_later_on_is_found_within_three_questions(name, kind):
+    late = mistaken(scaled(name, 1.0001, lambda x, rng, call: in_float32(x, rng, call) and call > 5), kind)
+    error, _ = halted(late, dtype="float32", coverage="directions", every=1)
+    assert error.iteration <= 8
+    assert error.report.applied.cause in (Cause.LOST, Cause.NOT_REPEATABLE)
 
 
 class Corrupts(Callback):

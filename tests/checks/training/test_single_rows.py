@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from checks.explain.mistake import Kind
-from checks.training.single_rows import explain_by_rows
+from checks.training.probe import explain_by_rows
 
 INPUTS = np.random.default_rng(0).standard_normal((24, 5))
 CLASSES = (np.arange(24) % 3 == 0).astype(float)

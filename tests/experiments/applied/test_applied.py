@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from checks.training import applied
-from checks.training.applied import AppliedCheck, Watch
+from checks.training.applied import AppliedCheck
+from checks.training.step import Watch
 from experiments.applied import campaign
 from experiments.applied.main import main
 from experiments.applied.mistakes import PATHS, between, networks, spoilt, with_error
@@ -44,7 +46,8 @@ def test_a_precision_that_is_believed_loses_what_is_wrong_in_it_alone(monkeypatc
 
 
 def test_a_slope_that_is_believed_loses_what_only_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AppliedCheck, "_seen_right", lambda self, *step, is_exact: ({}, {}))
+    believed = SimpleNamespace(seen=lambda *claimed: ({}, {}))
+    monkeypatch.setattr(AppliedCheck, "_read", lambda self, *step: believed)
     assert not any(found for dtype, _, found in campaign.errors(3) if dtype == "float64")
 
 
