@@ -44,9 +44,10 @@ FLOORS = {
         "screen notebook peers bugs",
         "command figures model",
         "runs mapped",
-        "report score replay mutants speed foreign precision",
-        "fraud applied",
-        "crash tables",
+        "report score replay mutants foreign precision",
+        "fraud",
+        "speed",
+        "applied crash tables",
     ],
 }
 

@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from checks.check import GradientCheckError
 from checks.options import STEP, THRESHOLD, Options, coverage_or, refuse_unless_integer
-from checks.report.findings import Applied, Count
+from checks.report.findings import Applied
 from checks.report.report import GradientReport
 from checks.report.suite import tell
 from checks.report.words import line
 from checks.training.applied import AppliedCheck
-from checks.training.kept import KeptReport, kept, restored
+from checks.training.kept import CheckState, kept, restored
 from checks.training.probe import Case, Storage
 from checks.training.proof import Proof
 from checks.training.rows import RowSet, Sampler
@@ -24,7 +24,7 @@ from checks.training.step import Step, Watch
 from checks.verdict import LEVELS, Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.model import takes_out
-from trainer.storage.codec import Generator, from_plain
+from trainer.storage.codec import from_plain
 from trainer.storage.durable import Folder
 
 logger = logging.getLogger(__name__)
@@ -49,29 +49,6 @@ class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it cross the border of a process."""
         return type(self), (self.report, self.iteration, self.violation)
-
-
-@dataclass(frozen=True)
-class AppliedState:
-    """What a checkpoint keeps of the second question."""
-
-    rng: Generator
-    sizes: list[Count]
-    complex_trust: bool | None
-
-
-@dataclass(frozen=True)
-class CheckState:
-    """What a checkpoint keeps of a `GradientCheck`; version 0.1 had one question, and not the last report."""
-
-    settings: str
-    rng: Generator
-    complex_confirmed: bool
-    proof: Proof
-    applied: AppliedState | None = field(default=None, metadata={"may_lack": True})
-    report: KeptReport | None = field(default=None, metadata={"may_lack": True})
-    n_kept: Count = field(default=0, metadata={"may_lack": True})
-    violation: str | None = field(default=None, metadata={"may_lack": True})
 
 
 @dataclass(eq=False)
@@ -186,6 +163,7 @@ class GradientCheck(Callback):
         self.report: GradientReport | None = None
         self.proof = Proof()
         self._run: _Run | None = None
+        self._looks = True  # whether anything is asked in the current iteration
         self._begin_afresh()
 
     def _begin_afresh(self) -> None:
@@ -237,13 +215,18 @@ class GradientCheck(Callback):
 
     def on_batch_begin(self, state: TrainState) -> None:
         """Keep what it takes to make the step again, where it is to be looked at."""
-        if self._running().masks is None:  # the first batch
-            self._running().masks = state.place.masks.bit_generator.state
-        if self.applied and (state.iteration % self.every == 0 or len(state.batch.targets) not in self._sizes):
-            self._running().watch.begin(state)
+        run, due = self._run or self._running(), state.iteration % self.every == 0
+        asks_second = self.applied and (due or len(state.batch.targets) not in self._sizes)
+        self._looks = due or asks_second or run.masks is None
+        if run.masks is None:  # the first batch
+            run.masks = state.place.masks.bit_generator.state
+        if asks_second:
+            run.watch.begin(state)
 
     def on_gradients_computed(self, state: TrainState) -> None:
         """Check, log, and halt if the gradient is wrong."""
+        if not self._looks:  # as nearly always: what a run pays at every iteration is this
+            return
         is_due, run = state.iteration % self.every == 0, self._running()
         if run.masks:  # the first batch
             if run.masks != state.place.masks.bit_generator.state:  # masks were drawn, so there is dropout
@@ -265,6 +248,8 @@ class GradientCheck(Callback):
 
     def on_batch_end(self, state: TrainState) -> None:
         """Notice what was changed after the check, and end the run for it."""
+        if not self._looks:
+            return
         run = self._running()
         found = run.watch.changed(state)
         if found is not None:

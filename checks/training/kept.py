@@ -1,16 +1,18 @@
-"""Kept: a report as plain data, with both gradients entry by entry, and read back from them."""
+"""Kept: a report and what a check knows as plain data, with both gradients entry by entry, and read back from them."""
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from checks.explain.entries import Entries
 from checks.measure.layout import Array
+from checks.report.findings import Count
 from checks.report.report import GradientReport
-from trainer.storage.codec import BrokenError, from_plain, to_plain
+from checks.training.proof import Proof
+from trainer.storage.codec import BrokenError, Generator, from_plain, to_plain
 
 LARGEST = 1 << 40  # of a side of a tensor
 
@@ -90,3 +92,26 @@ def _entries(data: KeptEntries, shape: tuple[int, ...], name: str) -> Entries:
 def _hold(fits: bool, name: str, expected: str, received: Any) -> None:
     if not fits:
         raise BrokenError(f"The report of {name} is broken. Expected {expected}. Received {received}.")
+
+
+@dataclass(frozen=True)
+class AppliedState:
+    """What a checkpoint keeps of the second question."""
+
+    rng: Generator
+    sizes: list[Count]
+    complex_trust: bool | None
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """What a checkpoint keeps of a `GradientCheck`; version 0.1 had one question, and not the last report."""
+
+    settings: str
+    rng: Generator
+    complex_confirmed: bool
+    proof: Proof
+    applied: AppliedState | None = field(default=None, metadata={"may_lack": True})
+    report: KeptReport | None = field(default=None, metadata={"may_lack": True})
+    n_kept: Count = field(default=0, metadata={"may_lack": True})
+    violation: str | None = field(default=None, metadata={"may_lack": True})

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from checks import GradientCheck, Verdict, relative_difference
+from checks import Verdict, relative_difference
 from checks.measure.layout import Array
 from checks.measure.slopes import central_sweep
 from checks.options import STEP
@@ -20,7 +20,7 @@ from experiments.figures import Figure, compared
 from experiments.peers import FlatProbe, available, check, draw
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own
 from experiments.speed.timing import quartiles, ratios, side_by_side, stopwatch
-from trainer import Callback, CompiledNetwork, Network, TrainState
+from trainer import Callback, CompiledNetwork, Network
 from trainer.callbacks.base import HOOKS
 
 MISTAKES = ("weight-1-percent", "one-entry", "one-entry-sign", "one-entry-zero", "one-bias-entry")
@@ -131,57 +131,6 @@ def found(data: Split) -> tuple[int, int, int]:
             fast += not available()["torch fast"](FlatProbe(probe))
             mine += check(probe, "directions", rng, complex_confirmed=True).verdict is Verdict.FAIL
     return fast, mine, total
-
-
-class Timed(GradientCheck):
-    """A gradient check that knows how long it took: ``seconds`` in all, and ``each`` of its checks."""
-
-    seconds = 0.0
-
-    def on_train_begin(self, state: TrainState) -> None:
-        """Start afresh."""
-        self.each: list[float] = []
-        super().on_train_begin(state)
-
-    def on_gradients_computed(self, state: TrainState) -> None:
-        """Check, and add up the time."""
-        n_before = self.proof.n_checks
-        seconds = stopwatch(lambda: super(Timed, self).on_gradients_computed(state))
-        self.seconds += seconds
-        if self.proof.n_checks > n_before:
-            self.each.append(seconds)
-
-
-def share_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:
-    """Measure what the check costs a training run: the time inside it, and the run with and without."""
-    kinds = {"training": HAS_COMPILER} | ({"training in numpy alone": False} if HAS_COMPILER else {})
-    return [_share_figure(data, epochs, repetitions, how, compiled=compiled) for how, compiled in kinds.items()]
-
-
-def _share_figure(data: Split, epochs: int, repetitions: int, how: str, *, compiled: bool) -> Figure:
-    inputs, targets = data.inputs.astype(np.float32), data.targets.astype(np.float32)
-    shares: list[float] = []
-    first: list[float] = []
-    later: list[float] = []
-
-    def fit(*callbacks: Callback) -> None:
-        own(inputs, targets, epochs, compiled=compiled, callbacks=callbacks)
-
-    def checked() -> None:
-        timed = Timed(100, rows=64, coverage="directions")
-        seconds = stopwatch(lambda: fit(timed))
-        shares.append(100 * timed.seconds / seconds)
-        first.append(timed.each[0])
-        later.extend(timed.each[1:])
-
-    seconds = side_by_side({"alone": fit, "checked": checked}, repetitions)
-    longer = 100 * (ratios(seconds["checked"], seconds["alone"])[0] - 1)
-    note = (
-        f"the whole run takes {longer:.1f} % longer than without; {_milliseconds(seconds)}; "
-        f"{_milliseconds({'the first check': first, 'a later one': later})}"
-    )
-    name = f'`coverage="directions"`, k = 100, 64 rows, float32 {how}: share of the time'
-    return compared(name, quartiles(shares[1:]), 2.0, 0.5, lower=True, unit="%", note=note)
 
 
 def callback_figures(data: Split, epochs: int, repetitions: int) -> list[Figure]:

@@ -25,10 +25,11 @@ class Plan:
     along: int  # largest number of parameters of the growth curve of one direction
     every: int  # and of that of every coordinate
     mapped: int  # rows of the memory-mapped file
+    main_job: tuple[str, ...]  # its options, where they are not the defaults
 
 
-WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), 10_000_000, 100_000, 10_000_000)
-QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), 10_000, 4_097, 100_000)
+WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), 10_000_000, 100_000, 10_000_000, ())
+QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), 10_000, 4_097, 100_000, ("--samples=2000", "--epochs=12"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,13 +75,15 @@ def run(plan: Plan, arguments: Namespace) -> tuple[list[Figure], dict[str, Any]]
     """Measure everything, and give it as figures and as the curves of growth."""
     from datasets import make_fraud
     from experiments import mapped
-    from experiments.speed import checkers, growth, plot, rivals
+    from experiments.fraud.arguments import parse
+    from experiments.speed import checkers, growth, plot, rivals, shares
 
     data = make_fraud(-(-plan.rows * 5 // 3), rivals.SIZES[0]).train
     figures, step = rivals.training_figures(data, plan.epochs, plan.repetitions, "float32")
     figures += rivals.training_figures(data, plan.epochs, plan.repetitions, "float64")[0]
     checks = checkers.full_figures(data, plan.slow, plan.shape) + checkers.fast_figures(data, plan.repetitions)
-    checks += checkers.share_figures(data, 2 * plan.epochs, plan.repetitions)
+    checks += shares.along_figures(data, 2 * plan.epochs, plan.repetitions)
+    checks += shares.main_job_figures(parse(plan.main_job), plan.slow)
     checks += checkers.callback_figures(data, 2, 12 * plan.repetitions)
     along = growth.directions(data, plan.along, plan.repetitions)
     every = growth.full(data, plan.every, plan.repetitions)

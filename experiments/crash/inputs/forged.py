@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from tqdm import tqdm
 
 from checks import GradientReport
-from checks.training.callback import CheckState
+from checks.training.kept import CheckState
 from checks.training.violation import Violation
 from checks.training.violation_file import read_violation
 from experiments.command import BAD_USAGE, DONE

@@ -10,10 +10,12 @@ from checks import relative_difference
 from checks.measure.slopes import numerical_gradient
 from datasets import make_fraud
 from experiments import mapped
+from experiments.fraud.arguments import parse
 from experiments.speed import growth
 from experiments.speed import main as speed
-from experiments.speed.checkers import Timed, callback_figures, exercise_gradient, probe_of, share_figures
+from experiments.speed.checkers import callback_figures, exercise_gradient, probe_of
 from experiments.speed.rivals import HAS_COMPILER, SIZES, own, products, rivals
+from experiments.speed.shares import Timed, along_figures, main_job_figures
 from experiments.speed.timing import quartiles, ratios, side_by_side
 from trainer import Network, Trainer
 
@@ -32,7 +34,8 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
         *(["training in numpy alone, float32: steps/s against MLPClassifier"] if HAS_COMPILER else []),
         "average precision",
         "full check, 256 rows: against the exercise's loop",
-        "k = 100, 64 rows, float32 training: share",
+        "both questions along a direction, k = 100, float32, numpy alone",
+        "the main job, full, numpy alone",
         "seven callbacks",
         "peak memory over",
         "exponent",
@@ -97,13 +100,20 @@ def test_the_products_are_the_eight_of_a_step(dtype, monkeypatch):
 
 
 def test_the_share_is_the_time_inside_the_check_and_there_are_checks():
-    figures = share_figures(DATA, 40, 1)  # 120 iterations: one check
-    assert len(figures) == 1 + HAS_COMPILER
+    figures = along_figures(DATA, 40, 1)  # 120 iterations: one check, and none in 480 iterations
+    assert len(figures) == 3 * (1 + HAS_COMPILER)
     assert all(figure.numbers["value"] > 0 for figure in figures)
     timed = Timed(2, rows=16, coverage="directions")
     Trainer(Network((30, 4, 1)), epochs=2, callbacks=[timed]).fit(DATA.inputs, DATA.targets)
     assert timed.report is not None
-    assert timed.seconds > timed.report.seconds
+    assert timed.seconds > sum(timed.each) > len(timed.each) * timed.report.seconds / 4
+    assert len(timed.each) == timed.proof.n_checks
+
+
+def test_the_main_job_is_measured_with_both_coverages():
+    figures = main_job_figures(parse(["--samples=500", "--epochs=50"]), 1)  # 150 iterations
+    assert len(figures) == 2 * (1 + HAS_COMPILER)
+    assert all(figure.numbers["value"] > 0 and "the first check" in figure.note for figure in figures)
 
 
 def test_idle_callbacks_override_every_hook():
