@@ -1,10 +1,10 @@
-"""Truth: textbook back-propagation in numpy's widest float, which shares no line with `trainer` or `checks`."""
+"""Truth: textbook back-propagation in numpy's widest float, which shares no formula with `trainer` or `checks`."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from trainer import Network
+from trainer import Dropout, Network
 from trainer.network.parameters import Array
 
 
@@ -26,9 +26,9 @@ def textbook_gradients(
             a = np.tanh(z)
             slope = 1 - a**2
         if rng is not None and network.dropout:
-            mask = np.where(
-                rng.random(z.shape, dtype=np.float32) >= network.dropout, 1 / (1 - np.longdouble(network.dropout)), 0
-            )
+            # Which units are dropped is chance, and asked of the layer; the factor is that of its 16 bits.
+            kept = Dropout(network.dropout).forward({}, np.ones(z.shape), rng)[0] != 0
+            mask = np.where(kept, 1 / (1 - np.round(np.longdouble(network.dropout) * 2**16) / 2**16), 0)
             a, slope = a * mask, slope * mask
         activations.append(a)
         slopes.append(slope)

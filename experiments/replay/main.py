@@ -130,6 +130,7 @@ def _again(violation: Violation, heading: str) -> int:
             _tell(NO_NETWORK)
             then = then | {"applied": {"verdict": Verdict.PASS, "cause": Cause.AGREES}}
             same = True
+    is_other = _tell_of_loss(violation, network)
     if _conclusion(then) != _conclusion(now):
         _tell(
             f"NOT reproduced: {_conclusion(then)} then, {_conclusion(now)} here. Either the network's code has "
@@ -137,6 +138,8 @@ def _again(violation: Violation, heading: str) -> int:
         )
         return NOT_SO
     digits = "to the last digit" if same else "but for last digits, in which libraries and processors may differ"
+    if is_other:
+        digits = "in its verdict, from other numbers"
     _tell(f"Reproduced {digits}: {_conclusion(now)}.")
     return DONE
 
@@ -146,15 +149,13 @@ def _against(violation: Violation, heading: str, name: str) -> int:
     with _guarded():
         network = named(name, violation)
         report = violation.check(network, is_recorded=False)
-        loss = float(np.real(violation.probe(network).loss(violation.parameters)))
         made = _made(described(network))
     then, now = violation.report, to_plain(report.to_dict())
     was = f"{_conclusion(then)}, difference {then['difference']:.3e}"
     _say(heading)
     _tell(f"  then: {was}", f"  against: {made}")
     _say(f"\n{_words(violation, report)}\n")
-    if abs(loss - violation.loss) > SAME_LOSS * abs(violation.loss):
-        _tell(f"Note: its loss there is {loss:.10g}, and was {violation.loss:.10g}: it is another function.")
+    _tell_of_loss(violation, network)
     if then.get("applied", {}).get("cause") == Cause.CHANGED:
         _tell(f"Note: {NO_NETWORK}")
     after = _judged(now)
@@ -170,6 +171,16 @@ def _against(violation: Violation, heading: str, name: str) -> int:
         return NOT_SO
     _tell(f"Right {case}: PASS in {_words(violation, ', '.join(failed))}.")
     return DONE
+
+
+def _tell_of_loss(violation: Violation, network: Any) -> bool:
+    """Say so where the network's loss on the recorded case is another one, and return whether it is."""
+    with _guarded():
+        loss = float(np.real(violation.probe(network).loss(violation.parameters)))
+    if is_other := abs(loss - violation.loss) > SAME_LOSS * abs(violation.loss):
+        masks = "" if violation.mask_seed is None else ", or another version drew its dropout masks"
+        _tell(f"Note: its loss there is {loss:.10g}, and was {violation.loss:.10g}: it is another function{masks}.")
+    return is_other
 
 
 @contextmanager

@@ -10,9 +10,55 @@ import numba
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  np.dot is compiled to it; loaded now, a limit on its threads finds it
 
+from trainer.network.layers import LANES, SMALL, random_word
 from trainer.network.parameters import Array
 
 compiled = numba.njit(cache=True, error_model="numpy")  # kept on disk: compiled once on a machine
+
+
+_random_word = compiled(random_word)
+
+
+@compiled
+def _random_bits(seed: int, n_units: int) -> Array:
+    """Return 16 random bits for each of so many units, those of `trainer.network.layers.Dropout`."""
+    words = np.empty(-(-n_units // LANES), np.uint64)
+    for number in range(words.size):
+        words[number] = _random_word(seed, np.uint64(number + 1))
+    return words.view(np.uint16)
+
+
+@compiled
+def _relu(sums: Array, b: Array) -> None:
+    """Add the bias to every row, and keep what is positive."""
+    zero = sums.dtype.type(0)
+    for row in range(len(sums)):
+        for unit in range(len(b)):
+            value = sums[row, unit] + b[unit]
+            sums[row, unit] = zero if value <= zero else value  # NaN stays NaN
+
+
+@compiled
+def _relu_and_dropout(sums: Array, b: Array, bits: Array, least: int, factor: float) -> None:
+    """Do as `_relu`, and then multiply with the mask: `factor` where a unit's bits are at `least` that, or zero."""
+    zero = sums.dtype.type(0)
+    for row in range(len(sums)):
+        drawn = bits[row * len(b) : (row + 1) * len(b)]
+        for unit in range(len(b)):
+            value = sums[row, unit] + b[unit]
+            sums[row, unit] = (zero if value <= zero else value) * (factor if drawn[unit] >= least else zero)
+
+
+@compiled
+def _relu_backward(flow: Array, outputs: Array, factor: float, db: Array) -> None:
+    """Propagate `flow` back through both, and write the bias's gradient; an output is zero where a unit is off."""
+    zero = flow.dtype.type(0)
+    db[:] = zero
+    for row in range(len(flow)):
+        for unit in range(len(db)):
+            value = flow[row, unit] * (factor if outputs[row, unit] > zero else zero)
+            flow[row, unit] = value
+            db[unit] += value
 
 
 @compiled
@@ -22,41 +68,39 @@ def loss_and_gradients(
     sizes: Array,
     inputs: Array,
     targets: Array,
-    draws: Array,
-    rate: float,
+    seeds: Array,
+    dropped: int,
+    passed: float,
     positive_weight: float,
 ) -> float:
     """Return the mean loss of LINEAR → RELU (→ DROPOUT) → … → LINEAR → SIGMOID, and write its gradient.
 
     `vector` holds ``W1, b1, W2, …`` end to end, `gradient` gets their gradients; `sizes` are the width of the inputs,
-    of each hidden layer, and 1. `draws`, of float32, is what dropout draws for every hidden layer, end to end: below
-    `rate` a unit is dropped. Without dropout it is empty, and `rate` 0.
+    of each hidden layer, and 1. `seeds`, of uint64, are those of the mask of every hidden layer, none without dropout:
+    a unit is kept where its bits are at least `dropped`, and multiplied with `passed`, which is 1 without dropout.
     """
     number = vector.dtype.type
-    zero, one, two, passed = number(0), number(1), number(2), number(1 / (1 - rate))
-    more, dropped, n_rows = number(positive_weight - 1), np.float32(rate), len(inputs)
+    zero, one, two, factor = number(0), number(1), number(2), number(passed)
+    more, least, n_rows = number(positive_weight - 1), np.uint16(dropped), len(inputs)
     n_layers = len(sizes) - 1
     activations = [inputs]
-    start = drawn = 0
+    start = 0
     for layer in range(n_layers):
         n_inputs, n_units = sizes[layer], sizes[layer + 1]
         middle = start + n_units * n_inputs
         W, b = vector[start:middle].reshape(n_units, n_inputs), vector[middle : middle + n_units]
         start = middle + n_units
         outputs = np.empty((n_rows, n_units), vector.dtype)
-        np.dot(activations[layer], np.ascontiguousarray(W.T), outputs)
+        if W.size <= SMALL:  # as in `trainer.network.layers.affine`
+            np.dot(activations[layer], np.ascontiguousarray(W.T), outputs)
+        else:
+            np.dot(activations[layer], W.T, outputs)
         if layer == n_layers - 1:
             outputs += b
+        elif seeds.size:
+            _relu_and_dropout(outputs, b, _random_bits(seeds[layer], outputs.size), least, factor)
         else:
-            for row in range(n_rows):
-                for unit in range(n_units):
-                    value = outputs[row, unit] + b[unit]
-                    outputs[row, unit] = zero if value <= zero else value  # NaN stays NaN
-            if draws.size:
-                for row in range(n_rows):
-                    for unit in range(n_units):
-                        outputs[row, unit] *= passed if draws[drawn] >= dropped else zero
-                        drawn += 1
+            _relu(outputs, b)
         activations.append(outputs)
 
     total = 0.0
@@ -68,22 +112,16 @@ def loss_and_gradients(
         total += (max(margin, zero) + math.log1p(decay)) * weight
         flow[row, 0] = (decay if margin < zero else one) / (one + decay) * sign * weight / number(n_rows)
 
+    gradient[-1] = flow.sum()
     for layer in range(n_layers - 1, -1, -1):
         n_inputs, n_units = sizes[layer], sizes[layer + 1]
         middle = start - n_units
         begin = middle - n_units * n_inputs
-        dW, db = gradient[begin:middle].reshape(n_units, n_inputs), gradient[middle:start]
-        np.dot(flow.T, activations[layer], dW)
-        db[:] = zero
-        for row in range(n_rows):
-            for unit in range(n_units):
-                db[unit] += flow[row, unit]
+        np.dot(flow.T, activations[layer], gradient[begin:middle].reshape(n_units, n_inputs))
         if layer:
-            given, below = activations[layer], np.empty((n_rows, n_inputs), vector.dtype)
+            below = np.empty((n_rows, n_inputs), vector.dtype)
             np.dot(flow, vector[begin:middle].reshape(n_units, n_inputs), below)
-            for row in range(n_rows):
-                for unit in range(n_inputs):  # where a unit was off or dropped, its output is zero
-                    below[row, unit] *= passed if given[row, unit] > zero else zero
+            _relu_backward(below, activations[layer], factor, gradient[begin - n_inputs : begin])
             flow = below
         start = begin
     return total / n_rows

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from trainer.network.layers import bits_of
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Arrays, Parameters, Rng
 from trainer.network.sweep import Step
 from trainer.optimizers import Adam, OptimizerState
 
+UNMASKED: tuple[Array, tuple[int, float]] = np.empty(0, np.uint64), (0, 1.0)
 TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
 
 
@@ -61,11 +63,11 @@ class CompiledNetwork(Network):
             return super().loss_and_gradients(parameters, inputs, targets, rng, out)
         gradients = Parameters(self.shapes, dtype=point.dtype) if out is None else out
         written = gradients.vector if gradients.vector.dtype == dtype else np.empty(self.n_parameters, dtype)
-        draws, rate = self._draws(len(inputs), rng)
+        seeds, dropout = self._masks(rng)
         rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
         weight = float(self.criterion.positive_weight)
         point = point.astype(dtype, copy=False)
-        loss = _kernels().loss_and_gradients(point, written, self._sizes, rows, labels, draws, rate, weight)
+        loss = _kernels().loss_and_gradients(point, written, self._sizes, rows, labels, seeds, *dropout, weight)
         if written is not gradients.vector:
             gradients.vector[...] = written
         loss += self.penalty.value(parameters, self.weights).real
@@ -121,11 +123,11 @@ class CompiledNetwork(Network):
         is_as_made = [self.criterion, *self.layers] == self._own
         return shapes_fit and len(inputs) > 0 and dtype.char in "fd" and is_as_made
 
-    def _draws(self, n_rows: int, rng: Rng) -> tuple[Array, float]:
-        """Draw at once what the layers would draw one after the other; also give the rate of dropout."""
+    def _masks(self, rng: Rng) -> tuple[Array, tuple[int, float]]:
+        """Draw the seeds of all masks, which the layers would draw one after the other; also give what masks them."""
         if rng is None or not self.dropout:
-            return np.empty(0, np.float32), 0.0
-        return rng.random(n_rows * sum(self.layer_sizes[1:-1]), dtype=np.float32), self.dropout
+            return UNMASKED
+        return rng.bit_generator.random_raw(len(self.layer_sizes) - 2), bits_of(self.dropout)
 
 
 class CompiledAdam(Adam):

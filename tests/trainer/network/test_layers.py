@@ -177,7 +177,7 @@ def test_only_dropout_draws_random_numbers(layer):
 
 def test_dropout_drops_its_rate_and_keeps_the_mean():
     outputs, _ = Dropout(0.3).forward({}, np.ones((500, 700)), np.random.default_rng(0))
-    assert set(np.unique(outputs)) == {0.0, 1 / 0.7}
+    assert set(np.unique(outputs)) == {0.0, 1 / (1 - round(0.3 * 2**16) / 2**16)}
     # 350,000 draws: the share has a standard deviation of 0.0008
     assert abs(np.mean(outputs == 0) - 0.3) < 0.004
     assert abs(outputs.mean() - 1) < 0.006
@@ -202,11 +202,33 @@ def test_the_masks_are_the_same_in_every_precision():
                 assert mine.bit_generator.state == theirs.bit_generator.state
 
 
-def test_a_draw_that_equals_the_rate_in_one_precision_only_is_treated_alike():
-    class Fixed:
-        def random(self, shape, dtype):
-            return np.full(shape, np.float32(0.1), dtype)  # above 0.1 in float64
+def splitmix64(state):
+    """Give the next state and word, in Python's own integers, as the paper of SplitMix64 has it."""
+    state = (state + 0x9E3779B97F4A7C15) % 2**64
+    word = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
+    return state, word ^ (word >> 31)
 
-    for dtype in (np.float32, np.float64, complex):
-        outputs, _ = Dropout(0.1).forward({}, np.ones((2, 3), dtype), Fixed())
-        assert (outputs != 0).all()
+
+def test_the_bits_of_a_mask_are_those_of_splitmix64_begun_at_one_number_of_the_generator():
+    state, bits = 1234567, []
+    for _ in range(3):
+        state, word = splitmix64(state)
+        bits.append(word)
+    assert bits == [6457827717110365317, 3203168211198807973, 9817491932198370423]  # published for this seed
+    rng, rate = np.random.default_rng(5), 0.3
+    outputs, _ = Dropout(rate).forward({}, np.ones((7, 5)), copy.deepcopy(rng))
+    state, words = rng.bit_generator.random_raw(), []
+    for _ in range(9):  # 36 of 16 bits, for 35 units
+        state, word = splitmix64(state)
+        words.append(word)
+    drawn = np.array(words, np.uint64).view(np.uint16)[:35].reshape(7, 5)
+    np.testing.assert_array_equal(outputs != 0, drawn >= round(rate * 2**16))
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.5, 0.5), (0.3, 1 - 19_661 / 2**16), (1e-9, 1.0), (1 - 1e-9, 1 / 2**16)])
+def test_what_is_kept_grows_by_the_share_that_is_really_kept(rate, kept):
+    outputs, _ = Dropout(rate).forward({}, np.ones((700, 500)), np.random.default_rng(0))
+    assert set(np.unique(outputs)) <= {0.0, 1 / kept}
+    assert abs(np.mean(outputs != 0) - kept) <= 5 * (kept * (1 - kept) / outputs.size) ** 0.5
+    assert kept == pytest.approx(1 - rate, abs=2**-16)
