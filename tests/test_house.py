@@ -76,6 +76,7 @@ BEYOND_NUMPY = {
     "trainer.callbacks.loggers": {"tensorboardX"},
     "trainer.callbacks.progress_bar": {"tqdm"},
     "trainer.compiled.kernels": {"numba", "scipy"},
+    "trainer.compiled.network": {"threadpoolctl"},  # which scikit-learn brings along
     "trainer.estimator": {"sklearn"},
     "trainer.storage.history": {"pandas"},
 }
@@ -98,8 +99,9 @@ MOST_LINES = 400  # in a file
 #: 390 torch's functions and inputs, and what the pytest plugin is told; 1,200 issue "models": other people's, more
 #: classes, schedules, metrics and the best epoch, a second fit, save and load; 1,900 the detector that can be used: a
 #: preparation, a model and a threshold that are kept, scoring, judging and rivals; 1,000 tables as people have them:
-#: money, dates, doubtful labels, what is no feature.
-MOST_LINES_IN_ALL = 29_600
+#: money, dates, doubtful labels, what is no feature;
+#: 180 a step with dropout, wide networks, and training beside its rivals as networks grow.
+MOST_LINES_IN_ALL = 29_780
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

@@ -1,4 +1,4 @@
-"""Growth: what a check costs as the network grows: time, and memory in units of the parameters."""
+"""Growth: what a check and a training step cost as the network grows: time, and memory in units of the parameters."""
 
 import gc
 import math
@@ -14,7 +14,9 @@ from datasets import Split
 from experiments.figures import Figure, compared
 from experiments.peers import check
 from experiments.speed.checkers import exercise_gradient, probe_of, torch_gradcheck
-from experiments.speed.timing import Run, quartiles, stopwatch
+from experiments.speed.rivals import BATCH, rivals
+from experiments.speed.timing import Run, quartiles, side_by_side, stopwatch
+from trainer import Network
 
 WIDTHS = {  # of the two hidden layers; the third is the reference network of the tables
     100: (3, 3),
@@ -27,6 +29,8 @@ WIDTHS = {  # of the two hidden layers; the third is the reference network of th
 }
 REFERENCE = 4_097
 ROWS = 64
+OWN = ("backproof", "numpy alone")
+FASTEST_OF_TORCH = ("torch functional fused",)
 PEERS_AT_MOST = 10_000  # parameters up to which the quadratic peers are run: at 100,000 each takes many minutes
 
 
@@ -74,17 +78,36 @@ def full(data: Split, largest: int, repetitions: int) -> list[Point]:
     return points
 
 
+def training(data: Split, largest: int, repetitions: int) -> list[Point]:
+    """Train in float32, by Adam, networks of 10³ parameters to `largest`: seconds a step, with a share of set-up."""
+    points = []
+    inputs, targets = (array[: 8 * BATCH].astype(np.float32) for array in (data.inputs, data.targets))
+    for wanted, widths in WIDTHS.items():
+        if not 1_000 <= wanted <= largest:
+            continue
+        epochs = min(60, 2 + 1_000_000 // wanted)
+        runs = rivals(inputs, targets, epochs, (30, *widths, 1))
+        runs = {name: run for name, run in runs.items() if not name.startswith("torch") or name in FASTEST_OF_TORCH}
+        seconds = side_by_side(runs, repetitions if wanted < 1_000_000 else 2, pause=0.05)
+        steps, n = epochs * -(-len(inputs) // BATCH), Network((30, *widths, 1)).n_parameters
+        points.append(Point(n, {name: statistics.median(values) / steps for name, values in seconds.items()}))
+    return points
+
+
 def exponent(points: list[Point]) -> float:
     """Fit ``seconds = c · n**exponent`` by least squares in logarithms, over the last three points."""
     n = [math.log(point.n_parameters) for point in points[-3:]]
     return statistics.linear_regression(n, [math.log(point.seconds["backproof"]) for point in points[-3:]]).slope
 
 
-def figures(along: list[Point], every: list[Point]) -> list[Figure]:
-    """Sum the two curves up."""
+def figures(along: list[Point], every: list[Point], steps: list[Point]) -> list[Figure]:
+    """Sum the curves up."""
     cost = [point.seconds["backproof"] / point.seconds["passes"] for point in along]
     worst = max(point.memory - point.activations for point in along[len(along) // 2 :])
     span = f"{along[0].n_parameters:.0e} to {along[-1].n_parameters:.0e} parameters"
+    faster = [
+        min(s for name, s in point.seconds.items() if name not in OWN) / point.seconds["backproof"] for point in steps
+    ]
     memory = ", ".join(f"{p.n_parameters}: {p.memory:.2f} (activations {p.activations:.2f})" for p in along)
     return [
         compared(
@@ -106,6 +129,14 @@ def figures(along: list[Point], every: list[Point]) -> list[Figure]:
             lower=True,
             unit="",
             note=_milliseconds(every),
+        ),
+        compared(
+            f"training, float32, {span}: steps/s against the fastest of the others, at the largest",
+            (faster[-1], min(faster), max(faster)),
+            note="; ".join(
+                f"{p.n_parameters}: " + ", ".join(f"{name} {1e3 * s:.3g} ms" for name, s in p.seconds.items())
+                for p in steps
+            ),
         ),
     ]
 

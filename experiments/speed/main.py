@@ -22,14 +22,17 @@ class Plan:
     seeds: int  # pairs of fits whose average precision is compared
     budget: int  # epochs of each of these
     shape: tuple[int, ...]  # of the full check
-    along: int  # largest number of parameters of the growth curve of one direction
+    wide: tuple[int, ...]  # of the network on two threads
+    along: int  # largest number of parameters of the growth curves of one direction and of training
     every: int  # and of that of every coordinate
     mapped: int  # rows of the memory-mapped file
     main_job: tuple[str, ...]  # its options, where they are not the defaults
 
 
-WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), 10_000_000, 100_000, 10_000_000, ())
-QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), 10_000, 4_097, 100_000, ("--samples=2000", "--epochs=12"))
+WIDE = (30, 1_024, 1_024, 1)
+WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), WIDE, 10_000_000, 100_000, 10_000_000, ())
+SHORT = ("--samples=2000", "--epochs=12")
+QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), (30, 128, 128, 1), 10_000, 4_097, 100_000, SHORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,13 +88,17 @@ def run(plan: Plan, arguments: Namespace) -> tuple[list[Figure], dict[str, Any]]
     checks += shares.along_figures(data, 2 * plan.epochs, plan.repetitions)
     checks += shares.main_job_figures(parse(plan.main_job), plan.slow)
     checks += checkers.callback_figures(data, 2, 12 * plan.repetitions)
+    wide = rivals.wide_figures(data, plan.slow, plan.wide)
     along = growth.directions(data, plan.along, plan.repetitions)
     every = growth.full(data, plan.every, plan.repetitions)
-    figures += [rivals.precision_figure(plan.rows, plan.budget, plan.seeds), *checks, *growth.figures(along, every)]
+    steps = growth.training(data, plan.along, plan.slow)
+    figures += [*wide, rivals.precision_figure(plan.rows, plan.budget, plan.seeds), *checks]
+    figures += growth.figures(along, every, steps)
     n_mapped = plan.mapped if arguments.rows is None else arguments.rows
     if n_mapped:
         figures.append(mapped.measure(n_mapped, arguments.threads))
     if arguments.plot is not None:
-        plot.draw(arguments.plot, along, every, step)
-    curves = {name: [asdict(point) for point in points] for name, points in (("directions", along), ("full", every))}
+        plot.draw(arguments.plot, along, every, steps, step)
+    kinds = {"directions": along, "full": every, "training": steps}
+    curves = {name: [asdict(point) for point in points] for name, points in kinds.items()}
     return figures, curves

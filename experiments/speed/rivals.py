@@ -1,5 +1,6 @@
 """Rivals: what users would fit the same network with instead, by Adam on the same rows, each as fast as it goes."""
 
+import os
 import statistics
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from trainer import Adam, CompiledAdam, CompiledNetwork, Network, Trainer
 from trainer.network.parameters import Array
 
 SIZES = (30, 64, 32, 1)
+WIDE_THREADS = 2
+DROPOUT = 0.1
 BATCH = 256
 LEARNING_RATE = 1e-3
 HAS_COMPILER = find_spec("numba") is not None
@@ -35,6 +38,8 @@ def training_figures(data: Split, epochs: int, repetitions: int, dtype: str) -> 
     """Measure training runs against the rivals; also give the seconds of one step."""
     inputs, targets = data.inputs.astype(dtype), data.targets.astype(dtype)
     runs = rivals(inputs, targets, epochs) | {"products": products(dtype, len(inputs), epochs)}
+    runs["products at best"] = products(dtype, len(inputs), epochs, at_best=True)
+    runs["backproof, dropout"] = lambda: own(inputs, targets, epochs, dropout=DROPOUT)
     seconds = side_by_side(runs, repetitions)
     steps = epochs * -(-len(inputs) // BATCH)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -52,9 +57,43 @@ def training_figures(data: Split, epochs: int, repetitions: int, dtype: str) -> 
                 ratio = ratios(seconds[fastest], seconds[ours])
                 figures.append(compared(name, ratio, *(goals[dtype] if judged else ()), note=note))
         name = f"{how}, {dtype}: time of the matrix products / of a whole step"
-        goals_of_share = (0.45, 0.65) if judged and dtype == "float32" else ()
+        goals_of_share = (0.75,) if judged and dtype == "float32" else ()
         figures.append(compared(name, ratios(seconds["products"], seconds[ours]), *goals_of_share, unit=""))
+    with_dropout, note = (
+        seconds["backproof, dropout"],
+        "the products as numpy makes them of arrays and views as they lie",
+    )
+    name = f"training, {dtype}, dropout {DROPOUT}: time of the matrix products / of a whole step"
+    goals_of_share = (0.6,) if dtype == "float32" else ()
+    figures.append(compared(name, ratios(seconds["products"], with_dropout), *goals_of_share, unit="", note=note))
+    name, note = f"training, {dtype}: time of the products at best / of a whole step", "each as numpy makes it fastest"
+    figures.append(compared(name, ratios(seconds["products at best"], seconds["backproof"]), unit="", note=note))
     return figures, medians["backproof"] / steps
+
+
+def wide_figures(data: Split, repetitions: int, sizes: tuple[int, ...]) -> list[Figure]:
+    """Measure a wide network on two threads against torch, which does most of it in products, too."""
+    if not find_spec("torch") or (os.cpu_count() or 1) < WIDE_THREADS:
+        return []
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    inputs, targets = (array[: 10 * BATCH].astype(np.float32) for array in (data.inputs, data.targets))
+    epochs, before = 4, torch.get_num_threads()
+    runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs, sizes=sizes)}
+    runs |= {name: run for name, run in torch_eager(inputs, targets, epochs, sizes).items() if name.endswith("fused")}
+    torch.set_num_threads(WIDE_THREADS)
+    try:
+        with threadpool_limits(WIDE_THREADS):
+            seconds = side_by_side(runs, repetitions, pause=0.3)
+    finally:
+        torch.set_num_threads(before)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    fastest = min((name for name in medians if name != "backproof"), key=medians.__getitem__)
+    steps = epochs * -(-len(inputs) // BATCH)
+    note = ", ".join(f"{name} {1e3 * value / steps:.3g} ms a step" for name, value in medians.items())
+    name = f"training, float32, {'-'.join(map(str, sizes))}, {WIDE_THREADS} threads: steps/s against {fastest}"
+    return [compared(name, ratios(seconds[fastest], seconds["backproof"]), 0.9, note=note)]
 
 
 def precision_figure(rows: int, epochs: int, seeds: int) -> Figure:
@@ -76,25 +115,33 @@ def precision_figure(rows: int, epochs: int, seeds: int) -> Figure:
     return compared(name, (mean, *quartiles(differences)[1:]), 0.0, unit="", note=note)
 
 
-def rivals(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
+def rivals(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ...] = SIZES) -> dict[str, Fit]:
     """Give whole training runs by name, as far as they are installed, in the dtype of the inputs."""
-    runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs)}
+    runs: dict[str, Fit] = {"backproof": lambda: own(inputs, targets, epochs, sizes=sizes)}
     if HAS_COMPILER:
-        runs["numpy alone"] = lambda: own(inputs, targets, epochs, compiled=False)
-    runs["MLPClassifier"] = lambda: mlp(inputs, targets, epochs)
+        runs["numpy alone"] = lambda: own(inputs, targets, epochs, sizes=sizes, compiled=False)
+    runs["MLPClassifier"] = lambda: mlp(inputs, targets, epochs, sizes=sizes)
     if find_spec("torch"):
-        runs |= torch_eager(inputs, targets, epochs)
+        runs |= torch_eager(inputs, targets, epochs, sizes)
     if find_spec("jax") and inputs.dtype == np.float32:
-        runs["jax"] = jax_scan(inputs, targets, epochs)
+        runs["jax"] = jax_scan(inputs, targets, epochs, sizes)
     return runs
 
 
 def own(
-    inputs: Array, targets: Array, epochs: int, seed: int = 0, *, compiled: bool = HAS_COMPILER, **options: Any
+    inputs: Array,
+    targets: Array,
+    epochs: int,
+    seed: int = 0,
+    *,
+    sizes: tuple[int, ...] = SIZES,
+    dropout: float = 0.0,
+    compiled: bool = HAS_COMPILER,
+    **options: Any,
 ) -> Trainer:
     """Fit with backproof's own trainer, history and all; compiled where there is a compiler."""
     dtype: Any = str(inputs.dtype)
-    network = (CompiledNetwork if compiled else Network)(SIZES)
+    network = (CompiledNetwork if compiled else Network)(sizes, dropout=dropout)
     optimizer = (CompiledAdam if compiled else Adam)(LEARNING_RATE)
     settings = {"batch_size": BATCH, "epochs": epochs, "dtype": dtype, "seed": seed}
     trainer = Trainer(network, optimizer=optimizer, **settings, **options)
@@ -102,10 +149,10 @@ def own(
     return trainer
 
 
-def mlp(inputs: Array, targets: Array, epochs: int, seed: int = 0) -> MLPClassifier:
+def mlp(inputs: Array, targets: Array, epochs: int, seed: int = 0, *, sizes: tuple[int, ...] = SIZES) -> MLPClassifier:
     """Fit with scikit-learn: no penalty, no early stopping, a fixed number of epochs."""
     classifier = MLPClassifier(
-        SIZES[1:-1],
+        sizes[1:-1],
         alpha=0.0,
         batch_size=BATCH,
         learning_rate_init=LEARNING_RATE,
@@ -118,20 +165,30 @@ def mlp(inputs: Array, targets: Array, epochs: int, seed: int = 0) -> MLPClassif
         return classifier.fit(inputs, targets)
 
 
-def products(dtype: str, n_rows: int, epochs: int) -> Fit:
-    """Give the eight matrix products of a step, and nothing else, as often as a run of `epochs` needs them."""
+def products(dtype: str, n_rows: int, epochs: int, *, at_best: bool = False) -> Fit:
+    """Give the eight matrix products of a step, and nothing else, as often as a run of `epochs` needs them.
+
+    The factors are arrays and views as textbooks have them; `at_best` has transposed weights copied beforehand, and an
+    outer product made by broadcasting.
+    """
     rng = np.random.default_rng(0)
     passes = [_eight(rng, dtype, BATCH), _eight(rng, dtype, n_rows % BATCH or BATCH)]
     full, rest = divmod(n_rows, BATCH)
+    if at_best:
+        passes = [[(a, np.ascontiguousarray(b), out) for a, b, out in triples] for triples in passes]
+    each = [
+        [(np.multiply if at_best and a.shape[1] == 1 else np.matmul, a, b, out) for a, b, out in triples]
+        for triples in passes
+    ]
 
     def run() -> None:
         for _ in range(epochs):
             for _ in range(full):
-                for a, b, out in passes[0]:
-                    np.matmul(a, b, out=out)
+                for multiply, a, b, out in each[0]:
+                    multiply(a, b, out=out)
             if rest:
-                for a, b, out in passes[1]:
-                    np.matmul(a, b, out=out)
+                for multiply, a, b, out in each[1]:
+                    multiply(a, b, out=out)
 
     return run
 
@@ -150,7 +207,7 @@ def _eight(rng: np.random.Generator, dtype: str, n_rows: int) -> list[tuple[Arra
     return triples
 
 
-def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
+def torch_eager(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ...] = SIZES) -> dict[str, Fit]:
     """Give the plain torch loops worth considering; the fastest is the one to compare with."""
     import torch
 
@@ -159,7 +216,7 @@ def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
 
     def fit(adam: dict[str, bool], *, plain: bool) -> None:
         torch.manual_seed(0)
-        a, b, c = (torch.nn.Linear(i, o, dtype=rows.dtype) for i, o in pairwise(SIZES))
+        a, b, c = (torch.nn.Linear(i, o, dtype=rows.dtype) for i, o in pairwise(sizes))
         model = torch.nn.Sequential(a, torch.nn.ReLU(), b, torch.nn.ReLU(), c)
         parameters = list(model.parameters())
         optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, **adam)
@@ -183,7 +240,7 @@ def torch_eager(inputs: Array, targets: Array, epochs: int) -> dict[str, Fit]:
     }
 
 
-def jax_scan(inputs: Array, targets: Array, epochs: int) -> Fit:
+def jax_scan(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ...] = SIZES) -> Fit:
     """Give a jax run: one compiled function an epoch, `lax.scan` over its batches, Adam written out."""
     import jax
     import jax.numpy as jnp
@@ -221,7 +278,7 @@ def jax_scan(inputs: Array, targets: Array, epochs: int) -> Fit:
         rng = np.random.default_rng(0)
         parameters = [
             (jnp.asarray(rng.standard_normal((i, o)) * np.sqrt(2 / i), jnp.float32), jnp.zeros(o, jnp.float32))
-            for i, o in pairwise(SIZES)
+            for i, o in pairwise(sizes)
         ]
         zeros = jax.tree.map(jnp.zeros_like, parameters)
         state = (parameters, zeros, zeros, jnp.zeros((), jnp.float32))

@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping
 Run = Callable[[], object]
 
 
-def side_by_side(runs: Mapping[str, Run], repetitions: int) -> dict[str, list[float]]:
-    """Run every contestant once unmeasured, then all of them in turn, again and again; give the seconds of each."""
+def side_by_side(runs: Mapping[str, Run], repetitions: int, pause: float = 0.0) -> dict[str, list[float]]:
+    """Run every contestant once unmeasured, then all of them in turn, again and again; give the seconds of each.
+
+    A `pause` before each lets the threads of the one before fall asleep, which otherwise spin for a while.
+    """
     for run in runs.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():
+            time.sleep(pause)
             seconds[name].append(stopwatch(run))
     return seconds
 

@@ -13,7 +13,8 @@ import scipy.linalg.cython_blas  # noqa: F401  np.dot is compiled to it; loaded 
 from trainer.network.layers import LANES, SMALL, random_word
 from trainer.network.parameters import Array
 
-compiled = numba.njit(cache=True, error_model="numpy")  # kept on disk: compiled once on a machine
+# Kept on disk, so compiled once on a machine; other Python threads go on meanwhile.
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 _random_word = compiled(random_word)

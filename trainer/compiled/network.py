@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
+from threadpoolctl import ThreadpoolController
 
 from trainer.network.layers import bits_of
 from trainer.network.network import Network
@@ -14,6 +16,7 @@ from trainer.network.sweep import Step
 from trainer.optimizers import Adam, OptimizerState
 
 UNMASKED: tuple[Array, tuple[int, float]] = np.empty(0, np.uint64), (0, 1.0)
+PART = 400_000  # parameters that take Adam several times as long as a thread takes to start, which is 0.1 ms
 TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
 
 
@@ -155,7 +158,26 @@ class CompiledAdam(Adam):
         first, second = state.moments["first"], state.moments["second"]
         epsilon, rate = self.begin(vector, state)
         gradient = self.clipped(gradient, state)
-        _kernels().adam(vector, gradient, first, second, self.beta_1, self.beta_2, epsilon, rate)
+        settings = self.beta_1, self.beta_2, epsilon, rate
+        share = vector.size if vector.size <= PART else max(PART, -(-vector.size // _n_threads()))
+        parts = [slice(start, start + share) for start in range(0, vector.size, share)]
+        jobs = [(vector[part], gradient[part], first[part], second[part], *settings) for part in parts]
+        others = [Thread(target=_kernels().adam, args=job) for job in jobs[1:]]
+        for thread in others:
+            thread.start()
+        _kernels().adam(*jobs[0])
+        for thread in others:
+            thread.join()
+
+
+def _n_threads() -> int:
+    """Say how many threads numpy's and scipy's products may use now: as many may Adam."""
+    return max((library.num_threads for library in _libraries()), default=1)
+
+
+@cache
+def _libraries() -> list[Any]:
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _plain(array: Array, dtype: DTypeLike) -> Array:

@@ -204,7 +204,7 @@ SHIFT_1, SHIFT_2, SHIFT_3 = (np.uint64(bits) for bits in (30, 27, 31))
 def random_word(seed: Any, number: Any) -> Any:
     """Return the random words of these numbers, from 1; all are uint64, and `trainer.compiled` compiles this.
 
-    SplitMix64: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014, figure 16. Every
+    SplitMix64: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014. Every
     word is made by itself, so a processor makes several at once: a generator's own are three times as slow.
     """
     word = seed + number * GAMMA

@@ -14,7 +14,7 @@ from experiments.fraud.arguments import parse
 from experiments.speed import growth
 from experiments.speed import main as speed
 from experiments.speed.checkers import callback_figures, exercise_gradient, probe_of
-from experiments.speed.rivals import HAS_COMPILER, SIZES, own, products, rivals
+from experiments.speed.rivals import HAS_COMPILER, SIZES, own, products, rivals, wide_figures
 from experiments.speed.shares import Timed, along_figures, main_job_figures
 from experiments.speed.timing import quartiles, ratios, side_by_side
 from trainer import Network, Trainer
@@ -31,6 +31,8 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
         "training, float32: steps/s against MLPClassifier",
         "training, float64: steps/s against MLPClassifier",
         "training, float32: time of the matrix products",
+        "training, float32, dropout 0.1: time of the matrix products",
+        "training, float32: time of the products at best",
         *(["training in numpy alone, float32: steps/s against MLPClassifier"] if HAS_COMPILER else []),
         "average precision",
         "full check, 256 rows: against the exercise's loop",
@@ -39,6 +41,7 @@ def test_the_quick_version_gives_every_row_that_needs_no_extra(capsys, tmp_path)
         "seven callbacks",
         "peak memory over",
         "exponent",
+        "1e+03 to 1e+04 parameters: steps/s against the fastest of the others",
         "memory-mapped file of 20,000 rows",
     ):
         assert sum(part in figure for figure in figures) == 1, part
@@ -90,13 +93,16 @@ def test_the_runs_train_the_network_they_say():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_products_are_the_eight_of_a_step(dtype, monkeypatch):
     shapes = []
-    run = products(dtype, 300, 1)
     monkeypatch.setattr(np, "matmul", lambda a, b, out: shapes.append((a.shape, b.shape, out.shape, out.dtype)))
-    run()
+    products(dtype, 300, 1)()
     assert len(shapes) == 16
     assert {shape[3] for shape in shapes} == {np.dtype(dtype)}
     flops = [2 * a[0] * a[1] * b[1] for a, b, _, _ in shapes]
     assert sum(flops) == 2 * 300 * (3 * (30 * 64 + 64 * 32 + 32) - 30 * 64)
+    textbook, shapes[:] = shapes.copy(), []
+    monkeypatch.setattr(np, "multiply", np.matmul)
+    products(dtype, 300, 1, at_best=True)()
+    assert shapes == textbook
 
 
 def test_the_share_is_the_time_inside_the_check_and_there_are_checks():
@@ -129,6 +135,26 @@ def test_growth_knows_its_exponents():
     assert along[0].memory > 2  # the parameters and the gradient at least
 
 
+def test_training_grows_with_every_rival_beside_it():
+    (point,) = growth.training(DATA, 1_000, 1)
+    assert {"backproof", "MLPClassifier"} <= point.seconds.keys() <= set(rivals(*single(), 1))
+    assert min(point.seconds.values()) > 0
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the extra `peers` is not installed")
+def test_the_wide_network_is_trained_on_two_threads_and_one_is_left_afterwards():
+    import torch
+
+    before = torch.get_num_threads()
+    for figure in wide_figures(DATA, 1, (30, 7, 5, 1)):  # none with one core
+        assert figure.name.startswith("training, float32, 30-7-5-1, 2 threads: steps/s against torch")
+    assert torch.get_num_threads() == before
+
+
+def single():
+    return DATA.inputs.astype(np.float32), DATA.targets.astype(np.float32)
+
+
 def test_a_file_is_trained_from_in_a_process_of_its_own():
     figure = mapped.measure(30_000)
     assert figure.met
@@ -156,7 +182,7 @@ def test_the_plot_shows_every_curve(tmp_path):
     from experiments.speed import plot
 
     points = [growth.Point(n, {"backproof": 1e-6 * n, "torch": 1e-5 * n}) for n in (100, growth.REFERENCE)]
-    plot.draw(tmp_path / "speed.svg", points, points, 1e-4)
+    plot.draw(tmp_path / "speed.svg", points, points, points, 1e-4)
     assert (tmp_path / "speed.svg").stat().st_size > 10_000
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import trainer.compiled
 from checks import GradientCheck, GradientCheckError, Verdict, check_gradients
@@ -24,6 +25,7 @@ from trainer import (
 from trainer.callbacks.base import Callback
 from trainer.callbacks.checkpoint import Checkpoint
 from trainer.compiled.network import _kernels
+from trainer.network.layers import SMALL
 
 pytest.importorskip("numba", reason="the extra `fast` is not installed")
 
@@ -73,6 +75,16 @@ def test_the_masks_are_those_of_the_layers_in_every_precision(dtype, rate):
         theirs = plain.loss_and_gradients(*given, np.random.default_rng(seed))[1]
         for name in mine:
             np.testing.assert_array_equal(mine[name] != 0, theirs[name] != 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_wide_layer_whose_weights_are_multiplied_as_they_lie_gives_the_same(dtype):
+    network, plain = CompiledNetwork((7, 257, 263, 1), dropout=0.1), Network((7, 257, 263, 1), dropout=0.1)
+    parameters = plain.initial_parameters(np.random.default_rng(0), dtype)
+    given = parameters, *rows(dtype)
+    mine, theirs = (each.loss_and_gradients(*given, np.random.default_rng(1)) for each in (network, plain))
+    assert parameters["W2"].size > SMALL
+    assert_same(mine, theirs, dtype)
 
 
 def test_saturated_rows_keep_their_tiny_gradients():
@@ -361,6 +373,27 @@ def test_compiled_adam_gives_the_numbers_of_adam_bit_for_bit(dtype, options):
     for mine, plain in zip(*ends, strict=True):
         np.testing.assert_array_equal(mine, plain)
     assert not np.array_equal(ends[0][0], start)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_parts_of_a_large_vector_on_threads_are_updated_to_the_same_bits(threads, monkeypatch):
+    monkeypatch.setattr("trainer.compiled.network.PART", 100)
+    monkeypatch.setattr("trainer.compiled.network._n_threads", lambda: threads)
+    rng = np.random.default_rng(0)
+    start, gradient = rng.standard_normal((2, 1_003))
+    ends = []
+    for optimizer in (Adam(), CompiledAdam()):
+        vector, state = start.copy(), optimizer.initial_state(start.size)
+        for _ in range(3):
+            optimizer.update(vector, gradient, state)
+        ends.append([vector, *state.moments.values()])
+    np.testing.assert_array_equal(*ends)
+
+
+def test_adam_takes_as_many_threads_as_products_may():
+    for limit in (1, 2):
+        with threadpool_limits(limit):
+            assert trainer.compiled.network._n_threads() == limit
 
 
 def test_a_run_with_adam_goes_on_with_compiled_adam_to_the_same_bits_and_with_another_network_not_at_all(tmp_path):
