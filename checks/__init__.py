@@ -13,7 +13,6 @@ from checks.doors.jvp import check_jvp
 from checks.doors.layer import check_layer
 from checks.doors.vjp import check_vjp
 from checks.flat import check_flat
-from checks.hook import GradientCheckHook
 from checks.measure.difference import relative_difference
 from checks.measure.slopes import numerical_gradient
 from checks.report.findings import TensorReport
@@ -21,6 +20,7 @@ from checks.report.report import GradientReport
 from checks.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
+    from checks.hook import GradientCheckHook
     from checks.training.callback import GradientCheck
     from checks.training.proof import Proof
 
@@ -48,7 +48,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what belongs to a training run, and with it `trainer`, only for those who ask for it."""
+    """Import what is of a training loop, and with it `logging` or even `trainer`, only for those who ask for it."""
+    if name == "GradientCheckHook":
+        from checks.hook import GradientCheckHook
+
+        return GradientCheckHook
     if name not in ("GradientCheck", "Proof"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from checks.training import callback, proof

@@ -76,7 +76,7 @@ class Asked(TypedDict, total=False):
     derivative: str | None
     threshold: float
     step: float | None
-    rng: np.random.Generator | None
+    rng: "np.random.Generator | None"
     n_jobs: int
 
 

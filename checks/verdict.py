@@ -1,6 +1,5 @@
 """What a check can conclude, and why."""
 
-import logging
 from enum import StrEnum
 
 
@@ -30,7 +29,3 @@ class Cause(StrEnum):
     NOT_REPEATABLE = "not repeatable"
     LOST = "more is lost than the precision explains"
     MOVED = "the parameters were moved"
-
-
-#: How loud a verdict is in the log.
-LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}

@@ -46,7 +46,7 @@ class Batches:
         """Return the number of batches in an epoch."""
         return -(-len(self._inputs) // self._batch_size)
 
-    def epoch(self, rng: np.random.Generator, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, rng: "np.random.Generator", skip: int = 0) -> Iterator[Batch]:
         """Iterate over every row once, but for the first `skip` batches; the last batch may be smaller."""
         if self._window < len(self._inputs):
             yield from islice(self._windows(rng), skip, None)
@@ -54,7 +54,7 @@ class Batches:
             order = rng.permutation(len(self._inputs))
             yield from self._cut(self._inputs, self._targets, order[skip * self._batch_size :])
 
-    def _windows(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def _windows(self, rng: "np.random.Generator") -> Iterator[Batch]:
         inputs, targets = self._inputs, self._targets
         block = -(-self._window // BLOCKS)
         starts = block * rng.permutation(-(-len(inputs) // block))

@@ -44,7 +44,7 @@ class Model(Protocol):
     If `loss_and_gradients` takes ``out``, it is lent storage for the gradients.
     """
 
-    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike) -> Arrays:
+    def initial_parameters(self, rng: "np.random.Generator", dtype: DTypeLike) -> Arrays:
         """Return fresh parameters.
 
         Parameters
@@ -129,7 +129,7 @@ def taken(answer: Any) -> tuple[float, Any]:
         raise TypeError(f"loss_and_gradients gave something else. Expected {expected}. Received {answer!r}.") from error
 
 
-def initial_parameters(model: Any, rng: np.random.Generator, dtype: DTypeLike) -> Parameters:
+def initial_parameters(model: Any, rng: "np.random.Generator", dtype: DTypeLike) -> Parameters:
     """Return a model's fresh parameters as views of one vector; TypeError or ValueError where they are none."""
     given = model.initial_parameters(rng, dtype)
     if isinstance(given, Parameters) and given.vector.dtype == dtype:

@@ -117,7 +117,7 @@ def wanting(objective: Objective) -> str:
     return NUMBERS_ONLY
 
 
-def judge_coarsely(objective: Objective, name: str, rng: np.random.Generator) -> CoarseFinding:
+def judge_coarsely(objective: Objective, name: str, rng: "np.random.Generator") -> CoarseFinding:
     """Judge the gradient of one tensor by losses and gradients, at most `AT_MOST`, at many points around this one."""
     if objective.gradient_at is None:
         evidence = f"the loss is too coarse for any one slope{NUMBERS_ONLY}"
@@ -138,7 +138,7 @@ def judge_coarsely(objective: Objective, name: str, rng: np.random.Generator) ->
 
 
 def sharper(
-    report: TensorReport, objective: Objective, name: str, rng: np.random.Generator
+    report: TensorReport, objective: Objective, name: str, rng: "np.random.Generator"
 ) -> tuple[TensorReport, Suspect | None]:
     """Judge a tensor by segments too where slopes tell little of it, as in float32; give what tells more.
 
@@ -173,7 +173,7 @@ def is_seen_around(objective: Objective, direction: Array, share: float) -> bool
         segments.draw(BATCH)
 
 
-def coarse_report(objective: Objective, name: str, rng: np.random.Generator) -> tuple[TensorReport, Suspect]:
+def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -> tuple[TensorReport, Suspect]:
     """Judge a tensor coarsely; its report, and what is known of it for a diagnosis."""
     found, layout = judge_coarsely(objective, name, rng), objective.layout
     gradient, shape = objective.gradient[layout.slices[name]], layout.shapes[name]

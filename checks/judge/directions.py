@@ -37,7 +37,7 @@ HUGE = 1e100
 PIECE = 16_384
 
 
-def check_direction(objective: Objective, options: Options, rng: np.random.Generator) -> Judged:
+def check_direction(objective: Objective, options: Options, rng: "np.random.Generator") -> Judged:
     """Check along one fresh random direction; look into every tensor if the two slopes do not agree.
 
     ``rng`` moves on, so that the next check gets another one. A failing tensor is narrowed down to one coordinate.
@@ -70,7 +70,7 @@ def check_direction(objective: Objective, options: Options, rng: np.random.Gener
 class DirectionCheck:
     """The check along one random direction, and a closer look at each tensor where it does not agree."""
 
-    def __init__(self, objective: Objective, options: Options, rng: np.random.Generator) -> None:
+    def __init__(self, objective: Objective, options: Options, rng: "np.random.Generator") -> None:
         self.objective = objective
         self.slices = objective.layout.slices
         self.gradient = gradient = objective.gradient

@@ -95,7 +95,7 @@ class Ladder:
             if step > 0.0 and not any(abs(step / known - 1.0) < 0.1 for known in self._sides):
                 self._sides[step] = self.at(step), self.at(-step)
 
-    def look_at(self, step: float, rng: np.random.Generator) -> bool:
+    def look_at(self, step: float, rng: "np.random.Generator") -> bool:
         """Measure the noise at the point itself, at the scale of a step and the next finer; False if it is known.
 
         It may be more than that around. Only coarser steps can have seen it, so that what bends within one spoils no

@@ -14,7 +14,7 @@ WIDTH = math.sqrt(12.0)
 DENSITY = math.sqrt(2.0) / WIDTH
 
 
-def random_direction(rng: np.random.Generator, size: int) -> Array:
+def random_direction(rng: "np.random.Generator", size: int) -> Array:
     """Draw coordinates of variance 1.
 
     Uniform ones cost a fifth of normal ones to draw, and hide no more (see `excluded_error`): a single wrong entry

@@ -74,7 +74,7 @@ def scatter(values: Sequence[float] | Array) -> float:
     return 0.0
 
 
-def noise_around(function: Function, here: float, rng: np.random.Generator) -> float:
+def noise_around(function: Function, here: float, rng: "np.random.Generator") -> float:
     """Bound the noise that a function has around 0, where it is ``here``.
 
     With fewer bits than single precision its stairs may be too wide to be seen: then it is at least the last bit.
@@ -84,7 +84,7 @@ def noise_around(function: Function, here: float, rng: np.random.Generator) -> f
     return max(BOUND * noise_away(function, rng, PLACES), last_bit)
 
 
-def noise_away(function: Function, rng: np.random.Generator, places: int) -> float:
+def noise_away(function: Function, rng: "np.random.Generator", places: int) -> float:
     """Give the noise that a function has everywhere: the median of several places away from 0.
 
     What only bends somewhere, or has a kink there, scatters in that place alone, and does not jump.
@@ -98,7 +98,7 @@ def noise_away(function: Function, rng: np.random.Generator, places: int) -> flo
     return sorted(found)[places // 2]
 
 
-def noise_from(function: Function, start: float, rng: np.random.Generator) -> float:
+def noise_from(function: Function, start: float, rng: "np.random.Generator") -> float:
     """Give the noise from one place on, seen at several spacings.
 
     What is more than rounding of the final number counts only as far as jumps make it: kinks and bends scatter as well.

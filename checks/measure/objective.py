@@ -234,7 +234,7 @@ class Objective:
 
     # Other points.
 
-    def nudged(self, rng: np.random.Generator) -> Array:
+    def nudged(self, rng: "np.random.Generator") -> Array:
         """Give the point with every coordinate moved by at most one unit in the last place."""
         nudged: Array = self.point * (1.0 + EPS * rng.integers(-1, 2, size=self.point.size))
         return nudged
@@ -243,7 +243,7 @@ class Objective:
         """Give the same loss, counted here, at ``point + step · direction``."""
         return self._twin(self.point + step * direction)
 
-    def beside(self, rng: np.random.Generator, distance: float) -> "Objective":
+    def beside(self, rng: "np.random.Generator", distance: float) -> "Objective":
         """Give the same loss, counted here, at a point beside: a random step of this length for each coordinate."""
         jitter = rng.random(self.point.size) - 0.5
         jitter += np.copysign(0.5, jitter)  # uniform between 0.5 and 1 on either side

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -74,5 +73,7 @@ class EntryFits:
 @lru_cache
 def students(chance: float, freedom: int) -> float:
     """Give the two-sided quantile of Student's t (Wallace, Annals of Mathematical Statistics 30(4), 1959)."""
+    from statistics import NormalDist  # loads fractions and decimals, for a loss in low precision only
+
     normal = -NormalDist().inv_cdf(chance / 2.0) * (8.0 * freedom + 3.0) / (8.0 * freedom + 1.0)
     return math.sqrt(freedom * math.expm1(normal * normal / freedom))

@@ -91,7 +91,7 @@ class Segments:
         objective: Objective,
         gradient_at: Callable[[Array], Array],
         name: str | None,
-        rng: np.random.Generator,
+        rng: "np.random.Generator",
         direction: Array | None = None,
     ) -> None:
         self.objective, self.rng = objective, rng

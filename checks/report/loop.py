@@ -7,8 +7,10 @@ import numpy as np
 from checks.options import refuse_unless_integer
 from checks.report.report import GradientReport
 from checks.report.words import line
-from checks.verdict import LEVELS, Verdict
+from checks.verdict import Verdict
 
+#: How loud a verdict is in the log.
+LEVELS = {Verdict.PASS: logging.INFO, Verdict.UNDECIDED: logging.WARNING, Verdict.FAIL: logging.ERROR}
 #: Reports that a hook keeps; a loop may run for weeks.
 KEPT = 100
 

@@ -12,6 +12,7 @@ import numpy as np
 from checks.check import GradientCheckError
 from checks.options import STEP, THRESHOLD, Options, coverage_or, refuse_unless_integer
 from checks.report.findings import Applied
+from checks.report.loop import LEVELS
 from checks.report.report import GradientReport
 from checks.report.suite import tell
 from checks.report.words import line
@@ -21,7 +22,7 @@ from checks.training.probe import Case, Storage
 from checks.training.proof import Proof
 from checks.training.rows import RowSet, Sampler
 from checks.training.step import Step, Watch
-from checks.verdict import LEVELS, Cause, Verdict
+from checks.verdict import Cause, Verdict
 from trainer.callbacks.base import Callback, TrainingDiverged, TrainingHalted, TrainState
 from trainer.model import takes_out
 from trainer.storage.codec import from_plain

@@ -77,8 +77,8 @@ class PlaceState:
 class Place:
     """Where a run stands within its epoch: with parameters and optimizer, all that decides how it goes on."""
 
-    order: np.random.Generator  # of the rows in every epoch
-    masks: np.random.Generator  # of dropout
+    order: "np.random.Generator"  # of the rows in every epoch
+    masks: "np.random.Generator"  # of dropout
     order_at_epoch: Mapping[str, Any]  # the state of `order` when the epoch began: its batches can be drawn again
     batches: int = 0  # done in this epoch
     total: float = 0.0  # of the losses of this epoch's rows so far, in the order in which they were added

@@ -35,7 +35,7 @@ class Layer(ABC):
     shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     elementwise: bool = False
 
-    def initial_parameters(self, rng: np.random.Generator) -> Mapping[str, Array | float]:
+    def initial_parameters(self, rng: "np.random.Generator") -> Mapping[str, Array | float]:
         """Return the first values of its parameters, by name; what is not there begins at zero, as `Linear`'s biases.
 
         Parameters

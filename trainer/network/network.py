@@ -160,7 +160,7 @@ class Network:
                 f"value_and_gradient(logits, targets), with its slope. Received {type(self.criterion).__name__}."
             )
 
-    def initial_parameters(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Parameters:
+    def initial_parameters(self, rng: "np.random.Generator", dtype: DTypeLike = np.float64) -> Parameters:
         """Return fresh parameters: normal weights that keep the size of the signal, biases zero.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from trainer.rows import Array as Array
 
 Arrays = Mapping[str, Array]  # by the names of the parameters
-Rng = np.random.Generator | None  # of dropout masks; None is evaluation: no dropout, nothing drawn
+Rng: TypeAlias = "np.random.Generator | None"  # of dropout masks; None is evaluation: no dropout, nothing drawn
 
 
 class Parameters(Arrays):

@@ -16,7 +16,6 @@ from zlib import crc32
 from trainer.storage.codec import LARGEST, Within, from_plain
 from trainer.storage.durable import File
 from trainer.storage.json_rows import Row, line_of, plain, row_of
-from trainer.storage.table import table
 
 LAST = 8  # rows kept at hand beside a file: more than any moment of a run adds
 BLOCK = 2**20  # bytes read at a time
@@ -139,6 +138,8 @@ class History:
 
     def _repr_html_(self) -> str:
         """Give a table for a notebook."""
+        from trainer.storage.table import table  # for notebooks only; with it come all names of HTML's characters
+
         return table(self)
 
     def close(self) -> None:
