@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from checks.check import check_gradients, pair_of
 from checks.measure.layout import Array
+from checks.measure.structure import Blocks
 from checks.report.report import GradientReport
 
 __all__ = ["check_flat"]
@@ -74,26 +75,17 @@ def check_flat(
     np.empty(point.size)  # what cannot fit is refused before its names are read one by one
     shapes = _shapes(names, point.shape)
 
-    def join(blocks: Mapping[str, Array]) -> Array:
-        return np.concatenate([np.ravel(block) for block in blocks.values()]).reshape(point.shape)
-
-    def split(vector: ArrayLike) -> dict[str, Array]:
-        flat = _array(vector, "the gradient")
-        if flat.shape != point.shape:
-            raise ValueError(f"the gradient has the wrong shape. Expected {point.shape}. Received {flat.shape}.")
-        ends = np.cumsum([prod(shape) for shape in shapes.values()])
-        parts = np.split(flat.ravel(), ends[:-1])
-        return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-
-    def loss(blocks: Mapping[str, Array]) -> Any:
-        value = f(join(blocks), *args)
+    def loss(vector: Array) -> Any:
+        value = f(vector, *args)
         return pair_of(value)[0] if grad is True else value
 
-    def gradients(blocks: Mapping[str, Array]) -> dict[str, Array]:
-        vector = join(blocks)
-        return split(pair_of(f(vector, *args))[1] if grad is True else grad(vector, *args))
+    def gradients(vector: Array) -> Array:
+        given = _array(pair_of(f(vector, *args))[1] if grad is True else grad(vector, *args), "the gradient")
+        if given.shape != point.shape:
+            raise ValueError(f"the gradient has the wrong shape. Expected {point.shape}. Received {given.shape}.")
+        return given
 
-    return check_gradients(loss, gradients, split(point), **options)
+    return check_gradients(loss, gradients, Blocks(point, shapes), **options)
 
 
 def _array(value: ArrayLike, what: str) -> Array:

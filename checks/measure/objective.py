@@ -142,23 +142,33 @@ class Objective:
 
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
-        self._count.n += 1
         # Beside the point the loss may be asked outside its domain: that is the check's doing, and no warning or
         # error; what it says of the point itself is what counts.
-        is_point = vector is self.point and not self._is_beside
-        self._count.is_elsewhere = not is_point
-        with np.errstate(all=None if is_point else "ignore"):
-            try:
-                value = self._loss(self.layout.unflatten(vector.copy()))
-            except (MemoryError, OSError):
-                raise
-            except Exception:  # whatever a foreign loss raises outside its domain
-                if is_point:
-                    raise
-                return math.nan
-        self.last = float(one_number(value, "fiub"))
-        self.moves = self.moves or (self._value is not None and self.last != self._value)
-        return self.last
+        if vector is not self.point or self._is_beside:
+            with np.errstate(all="ignore"):
+                return self._elsewhere(vector.copy())
+        self._count.n += 1
+        self._count.is_elsewhere = False
+        with np.errstate():  # what the loss sets is not to stay set
+            return self._kept(self._loss(self.layout.unflatten(vector.copy())))
+
+    def _elsewhere(self, vector: Array) -> float:
+        """Hand a vector over to the loss for good, with nobody warned; NaN where it raises, as outside its domain."""
+        self._count.n += 1
+        self._count.is_elsewhere = True
+        try:
+            value = self._loss(self.layout.unflatten(vector))
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # whatever a foreign loss raises
+            return math.nan
+        return self._kept(value)
+
+    def _kept(self, value: Any) -> float:
+        self.last = last = float(one_number(value, "fiub"))
+        if self._value is not None and last != self._value:
+            self.moves = True
+        return last
 
     def stand_back(self) -> None:
         """Evaluate the loss at the point once more, if it was last asked elsewhere."""
@@ -304,10 +314,13 @@ class Objective:
         """Evaluate the loss with coordinates of one tensor, from ``start`` on, moved alone; add its last value."""
         first = self.layout.slices[name].start + start
         losses = np.empty(step.size + 1, step.dtype)
-        for number, h in enumerate(step):
-            moved = self.point.astype(step.dtype)
-            moved[first + number] += h
-            losses[number] = self.complex_at(moved) if moved.dtype.kind == "c" else self.at(moved)
+        evaluate, point = self._elsewhere if step.dtype.kind == "f" else self.complex_at, self.point.astype(step.dtype)
+        # Once for all of them: it costs as much as a short loss does.
+        with np.errstate(all="ignore") if step.dtype.kind == "f" else contextlib.nullcontext():
+            for number, h in enumerate(step, first):
+                moved = point.copy()
+                moved[number] += h
+                losses[number - first] = evaluate(moved)
         losses[-1] = self.last
         return losses
 

@@ -1,6 +1,7 @@
 """Structures: what people keep parameters in, taken apart into leaves that are named by their path: `layers[0].W`."""
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Number
@@ -92,13 +93,35 @@ class Branch:
         raise TypeError(REFUSAL.format(role=of, what=f"a {self.kind} with {expected}", got=type(value).__name__))
 
 
-Form: TypeAlias = Leaf | Constant | Branch
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """One array whose numbers have names: blocks that follow each other. It is a structure, and its own form."""
+
+    array: np.ndarray[Any, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def leaves(self, value: Any, role: str) -> Iterator[tuple[str, Any]]:
+        """Give the blocks of this array, or of another one of its shape, with their names."""
+        vector, start = np.ravel(value.array if isinstance(value, Blocks) else value), 0
+        for name, shape in self.shapes.items():
+            end = start + math.prod(shape)
+            yield name, vector[start:end].reshape(shape)
+            start = end
+
+    def built(self, values: Iterator[Any]) -> Any:
+        """Give the array that has these blocks."""
+        return np.concatenate([np.ravel(value) for value in values]).reshape(self.array.shape)
+
+
+Form: TypeAlias = Leaf | Constant | Branch | Blocks
 
 
 def form_of(value: Any, path: str = "") -> Form:
     """Find out how a structure is built, and name its leaves."""
     if isinstance(value, np.ndarray):
         return Leaf(path or SINGLE)
+    if isinstance(value, Blocks):
+        return value
     if isinstance(value, Mapping):
         parts = tuple(form_of(inner, path_of(path, str(key))) for key, inner in value.items())
         return Branch("mapping", path, tuple(value), parts, dict)

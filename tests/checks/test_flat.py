@@ -80,6 +80,18 @@ def test_a_matrix_comes_back_as_a_matrix():
     assert seen == {(2, 3)}
 
 
+def test_complex_coordinates_have_names_too():
+    z = np.array([1.0 + 2.0j, -0.5j, 0.7])
+
+    def f(z):
+        assert z.shape == (3,)
+        return float(np.sum(np.abs(z) ** 2 * [1.0, 2.0, 3.0]))
+
+    assert check_flat(f, lambda z: 2.0 * z * [1.0, 2.0, 3.0], z, names=["a", "b", "c"]).verdict is Verdict.PASS
+    wrong = check_flat(f, lambda z: 2.0 * z * [1.0, 2.0, 3.3], z, names={"first": 2, "last": ()})
+    assert [tensor.name for tensor in wrong.culprits] == ["last.real"]
+
+
 def test_the_point_is_left_alone():
     x = np.arange(3.0)
 

@@ -41,6 +41,36 @@ def test_a_move_touches_one_coordinate_and_is_taken_back():
     np.testing.assert_array_equal(seen[15]["W"], POINT["W"])
 
 
+@pytest.mark.parametrize("unit", [1.0, 1j])
+def test_what_a_loss_keeps_of_a_sweep_stays_as_it_was_handed_over(unit):
+    seen, kept = [], []
+
+    def loss(p):
+        seen.append(p["W"].copy())
+        kept.append(p["W"])
+        return (p["W"] ** 3).sum()
+
+    own = make(loss, {"W": POINT["W"].copy()})
+    steps = np.full(15, 0.5)
+    own.moved_losses([("W", steps)]) if unit == 1.0 else own.complex_losses("W", steps)
+    assert len(kept) == 15
+    np.testing.assert_array_equal(kept, seen)
+    assert not any(np.shares_memory(kept[number], kept[number + 1]) for number in range(14))
+    np.testing.assert_array_equal(own.point, POINT["W"].ravel())
+
+
+@pytest.mark.parametrize("ask", [lambda own: own.value, lambda own: own.moved_losses([("W", np.ones(15))])])
+def test_how_a_loss_has_numpy_treat_errors_does_not_outlast_its_evaluation(ask):
+    before = np.geterr()
+
+    def loss(p):
+        np.seterr(all="print")
+        return cubes(p)
+
+    ask(make(loss))
+    assert np.geterr() == before
+
+
 def test_a_refused_complex_step_is_refused_for_good_and_costs_nothing_more():
     calls = []
 
