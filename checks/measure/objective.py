@@ -147,15 +147,13 @@ class Objective:
         if vector is not self.point or self._is_beside:
             with np.errstate(all="ignore"):
                 return self._elsewhere(vector.copy())
-        self._count.n += 1
-        self._count.is_elsewhere = False
+        self._count.n, self._count.is_elsewhere = self._count.n + 1, False
         with np.errstate():  # what the loss sets is not to stay set
             return self._kept(self._loss(self.layout.unflatten(vector.copy())))
 
     def _elsewhere(self, vector: Array) -> float:
         """Hand a vector over to the loss for good, with nobody warned; NaN where it raises, as outside its domain."""
-        self._count.n += 1
-        self._count.is_elsewhere = True
+        self._count.n, self._count.is_elsewhere = self._count.n + 1, True
         try:
             value = self._loss(self.layout.unflatten(vector))
         except (MemoryError, OSError):
@@ -165,10 +163,9 @@ class Objective:
         return self._kept(value)
 
     def _kept(self, value: Any) -> float:
-        self.last = last = float(one_number(value, "fiub"))
-        if self._value is not None and last != self._value:
-            self.moves = True
-        return last
+        self.last = float(one_number(value, "fiub"))
+        self.moves = self.moves or (self._value is not None and self.last != self._value)
+        return self.last
 
     def stand_back(self) -> None:
         """Evaluate the loss at the point once more, if it was last asked elsewhere."""
@@ -314,9 +311,9 @@ class Objective:
         """Evaluate the loss with coordinates of one tensor, from ``start`` on, moved alone; add its last value."""
         first = self.layout.slices[name].start + start
         losses = np.empty(step.size + 1, step.dtype)
-        evaluate, point = self._elsewhere if step.dtype.kind == "f" else self.complex_at, self.point.astype(step.dtype)
-        # Once for all of them: it costs as much as a short loss does.
-        with np.errstate(all="ignore") if step.dtype.kind == "f" else contextlib.nullcontext():
+        is_real, point = step.dtype.kind == "f", self.point.astype(step.dtype)
+        evaluate = self._elsewhere if is_real else self.complex_at
+        with np.errstate(all="ignore" if is_real else None):  # once for all: it costs as much as a short loss
             for number, h in enumerate(step, first):
                 moved = point.copy()
                 moved[number] += h

@@ -4,11 +4,13 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from checks.measure.processes import one_thread
 from experiments.fraud.payments import Payments
 from experiments.fraud.settings import COSTS, Settings, share_or_number
 from experiments.model.model import Facts, FraudModel
@@ -63,7 +65,9 @@ def decided(settings: Settings, payments: Payments, trainer: Trainer, doubt: str
     scores, curve = judged(rows, model.threshold, uncorrected, payments.spans(data.test), settings.seed)
     few = data.train.inputs.size <= MOST_CELLS
     asked = settings.baselines == "on" or (settings.baselines == "auto" and few)
-    return Decision(model, scores, curve, list(_rivals(payments, rule, settings.seed)) if asked else [])
+    with one_thread() if few else nullcontext():  # more would take several times the work to end a little earlier
+        rivals = list(_rivals(payments, rule, settings.seed)) if asked else []
+    return Decision(model, scores, curve, rivals)
 
 
 def _rivals(payments: Payments, rule: Rule, seed: int) -> Iterator[Rival]:

@@ -26,6 +26,8 @@ from experiments.fraud.parts import (
     network_of,
     optimizer_of,
     payments_of,
+    telling_of_compilation,
+    threads_of,
 )
 from experiments.fraud.payments import Payments
 from experiments.fraud.resuming import demand_the_same, resumed
@@ -129,7 +131,8 @@ def _train(
     validation = data.validation.inputs, data.validation.targets
     try:
         metrics = {METRIC: average_precision}
-        trainer.fit(data.train.inputs, data.train.targets, validation, metrics=metrics, resume=snapshot)
+        with threads_of(settings, trainer.network), telling_of_compilation(settings):
+            trainer.fit(data.train.inputs, data.train.targets, validation, metrics=metrics, resume=snapshot)
     except (GradientCheckError, TrainingDiverged):
         pass  # trainer.outcome and check.report say so
     except KeyboardInterrupt as error:

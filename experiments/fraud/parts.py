@@ -1,27 +1,39 @@
 """Parts: the table, the network, the optimizer and the check that the settings of the main job ask for."""
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from checks import GradientCheck
+from checks.measure.processes import one_thread
 from datasets import fetch_table, make_fraud, prepare, read_table
 from datasets.wording import shown
 from experiments.bugs.bugs import plant
 from experiments.command import UsageError
 from experiments.fraud.payments import Payments
 from experiments.fraud.settings import CHECK, MOMENTUM, NETWORK, Settings
+from experiments.runs import judging
+from experiments.runs.judging import cuts
 from trainer import SGD, Adam, Callback, CompiledAdam, CompiledNetwork, EarlyStopping, Network, Optimizer
 from trainer.network.parameters import Array
 from trainer.storage.durable import Folder
+
+logger = logging.getLogger("experiments.fraud")
 
 OPENML = "openml:"
 METRIC = "average_precision"  # that the best epoch has most of
 # Of the loss, in nats: less than any two average precisions differ by. Where frauds are few, many epochs rank all
 # validation rows alike, and the first of them has learned least.
 TRACE = 1e-7
+# Multiplications in a product from which on a second thread pays: below, two take up to seven times as long as one.
+WORTH_THREADS = 3e7
 
 
 def payments_of(settings: Settings) -> Payments:
@@ -69,11 +81,44 @@ def best_epoch_of(settings: Settings) -> EarlyStopping:
 
 def average_precision(targets: Array, probabilities: Array) -> float:
     """Give the average precision, less a trace of the loss for epochs alike in it; NaN of what is not finite."""
-    from sklearn.metrics import average_precision_score, log_loss
-
     if not np.isfinite(probabilities).all():
         return math.nan
-    return float(average_precision_score(targets, probabilities) - TRACE * log_loss(targets, probabilities))
+    order, ends = cuts(probabilities)
+    of_truth = np.where(targets == 1.0, probabilities, 1.0 - probabilities)
+    log_loss = -float(np.mean(np.log(np.maximum(of_truth, np.finfo(of_truth.dtype).eps))))
+    return judging.average_precision(np.cumsum(targets[order] == 1.0)[ends], ends + 1) - TRACE * log_loss
+
+
+def threads_of(settings: Settings, network: Network) -> AbstractContextManager[None]:
+    """Keep a training to one thread in which two would wait for each other, and keep both cores busy with that."""
+    product = settings.batch_size * max(n * m for n, m in pairwise(network.layer_sizes))
+    return one_thread() if product < WORTH_THREADS else nullcontext()
+
+
+class Compiling:
+    """Hears from numba that it compiles, and says so once; of what is only loaded it does not hear."""
+
+    def __init__(self) -> None:
+        self.is_said = False
+
+    def notify(self, event: Any) -> None:
+        """Take an event."""
+        if not self.is_said:
+            self.is_said = True
+            logger.info("compiling, which takes seconds, once on this machine")
+
+
+@contextmanager
+def telling_of_compilation(settings: Settings) -> Iterator[None]:
+    """Have it said, while a compiled network trains, that numba compiles."""
+    if not settings.compiled:
+        yield
+        return
+    from numba.core.event import Listener, install_listener  # numba is an extra
+
+    Listener.register(Compiling)
+    with install_listener("numba:compile", Compiling()):
+        yield
 
 
 def optimizer_of(settings: Settings) -> Optimizer:
