@@ -79,7 +79,7 @@ def run(plan: Plan, arguments: Namespace) -> tuple[list[Figure], dict[str, Any]]
     from datasets import make_fraud
     from experiments import mapped
     from experiments.fraud.arguments import parse
-    from experiments.speed import checkers, growth, plot, rivals, shares
+    from experiments.speed import checkers, growth, plot, rivals, shares, starting
 
     data = make_fraud(-(-plan.rows * 5 // 3), rivals.SIZES[0]).train
     figures, step = rivals.training_figures(data, plan.epochs, plan.repetitions, "float32")
@@ -94,6 +94,8 @@ def run(plan: Plan, arguments: Namespace) -> tuple[list[Figure], dict[str, Any]]
     steps = growth.training(data, plan.along, plan.slow)
     figures += [*wide, rivals.precision_figure(plan.rows, plan.budget, plan.seeds), *checks]
     figures += growth.figures(along, every, steps)
+    figures += starting.foreign_figures(plan.repetitions)
+    figures += starting.starting_figures(plan.slow, with_runs=plan is WHOLE)
     n_mapped = plan.mapped if arguments.rows is None else arguments.rows
     if n_mapped:
         figures.append(mapped.measure(n_mapped, arguments.threads))
