@@ -84,12 +84,9 @@ def _passed_together(objective: Objective, measured: Mapping[str, Measured], opt
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.add.reduceat(np.stack([gradient, numerical, gradient - numerical, bounds]) ** 2, starts, axis=1)
         size, other, off, blur = np.sqrt(squares)
-        is_safe = np.isfinite(squares).all() and squares[:2].min() > TINY
-    if (
-        not is_safe
-        or np.any(off > options.threshold * (size + other))
-        or _telling(gaps, gradient, numerical, bounds).any()
-    ):
+        is_sure = np.isfinite(squares).all() and squares[:2].min() > TINY
+        agree = is_sure and (off <= options.threshold * (size + other)).all()
+    if not agree or _telling(gaps, gradient, numerical, bounds).any():
         return None
     found = AllEntries(objective.layout, gradient, numerical, bounds)
     return Tensors(

@@ -6,14 +6,15 @@ changed column δ into a rank-1 change, ``δ · W_next[:, i]``. One unmoved pass
 steps of a layer go on together.
 
 A network of ReLU is straight between its kinks. So for each row a unit is moved as far as any of its entries moves
-it, to either side, and the logits are evaluated there. Where no ReLU behind has changed sides between the two ends,
-the logit lies on the straight line through both, for every entry; where both are the same, as on a row on which the
-unit stays off, so is the loss. The few rows with a kink in between, and all rows of other networks, are evaluated entry
-by entry. `loss` one entry at a time is the plain way; a property test holds all equal to rounding.
+it, and the logits are evaluated there. Where nothing that goes into a ReLU behind has moved further than up to zero,
+so that no kink lies that far to either side, the logit is on the straight line from the unmoved one to that for every
+entry; where both are the same, as on a row on which the unit stays off, so is the loss. The few rows with a kink in
+reach, and all rows of other networks, are evaluated entry by entry. `loss` one entry at a time is the plain way; a
+property test holds all equal to rounding.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -146,20 +147,17 @@ class _Column:
         self.sweep, layers = sweep, sweep.layers
         following = next((place for place in range(owner + 1, len(layers)) if layers[place].shapes), len(layers))
         self.is_last = following == len(layers)
-        self.between, self.draws_between = layers[owner + 1 : following], sweep.draws[owner + 1]
-        self.is_column = all(layer.elementwise for layer in self.between) and (
-            self.is_last or sweep._is_affine(following)
+        self.between, self.tail = range(owner + 1, following), range(following + 1, len(layers))  # places of layers
+        self.is_column = all(layers[place].elementwise for place in self.between) and (
+            sweep.given[-1].shape[-1] == 1 if self.is_last else sweep._is_affine(following)
         )
-        if not self.is_column:
-            return
         self.outputs, self.hidden = sweep.given[owner + 1].T, sweep.given[following].T
         self.at_rest = sweep.given[-1][..., 0]
-        self.tail, self.draws_tail, self.next_outputs = [], None, self.at_rest[:, None]
+        self.next_outputs = self.at_rest[:, None]
         if not self.is_last:
-            self.tail, self.draws_tail = layers[following + 1 :], sweep.draws[following + 1]
             self.next_outputs = sweep.given[following + 1]
             self.next_weight = sweep.parameters[next(iter(layers[following].shapes))]
-        behind = [*self.between, *self.tail]
+        behind = [layers[place] for place in (*self.between, *self.tail)]
         self.may_be_straight = all(_own_forward(layer) in STRAIGHT for layer in behind)
 
     def losses(self, moves: Array, given: Array) -> Array:
@@ -190,36 +188,34 @@ class _Column:
         if not straight.any():
             return reach, straight
         reach[reach == 0] = 1  # nothing moves it, so any length does
-        furthest, slopes = reach if is_real else 1j * reach, []
+        furthest, slopes = reach if is_real else 1j * reach, np.empty(reach.shape, np.result_type(moves, self.at_rest))
         with np.errstate(over="ignore", invalid="ignore"):
-            ends, signs = self._ends(
-                self.between, (self.outputs + np.stack([furthest, -furthest])).swapaxes(1, 2), self.draws_between
-            )
-            ends = ends.swapaxes(1, 2)
-            for up, down in signs:
-                straight &= (up == down).T
-            together = max(1, BLOCK // (2 * self.next_outputs.size))
+            ends, are_kept = self._end(self.between, (self.outputs + furthest).T)
+            ends = ends.T
+            for is_kept in are_kept:
+                straight &= is_kept.T
+            together = max(1, BLOCK // self.next_outputs.size)
             for first in range(0, len(moves), together):
                 units = slice(first, first + together)
-                logits = ends[:, units]
+                logits = ends[units]
                 if not self.is_last:
-                    outputs = self._next(logits - self.hidden[units], units, slice(None))
-                    outputs, signs = self._ends(self.tail, outputs, self.draws_tail)
-                    for up, down in signs:
-                        straight[units] &= (up == down).all(axis=-1)
+                    outputs = self._next((logits - self.hidden[units])[None], units, slice(None))[0]
+                    outputs, are_kept = self._end(self.tail, outputs)
+                    for is_kept in are_kept:
+                        straight[units] &= is_kept.all(axis=-1)
                     logits = outputs[..., 0]
-                slopes.append((logits[0] - logits[1]) / (2 * furthest[units]))
-        along = np.concatenate(slopes)
-        return along, straight & np.isfinite(along)
+                slopes[units] = (logits - self.at_rest) / furthest[units]
+        return slopes, straight & np.isfinite(slopes)
 
-    def _ends(self, layers: Sequence[Layer], outputs: Array, rng: Rng) -> tuple[Array, list[Array]]:
-        """Go on through layers from both ends of a line; also return on which side of each kink they are."""
-        signs, draws = [], copy.deepcopy(rng)
-        for layer in layers:
+    def _end(self, places: range, outputs: Array) -> tuple[Array, list[Array]]:
+        """Go on through layers from the end of a line; also say where neither that nor the other end passes a kink."""
+        are_kept, draws = [], copy.deepcopy(self.sweep.draws[places.start])
+        for place in places:
+            layer, at_rest = self.sweep.layers[place], self.sweep.given[place].real
             if _own_forward(layer) is ReLU.forward:
-                signs.append(outputs.real > 0)
+                are_kept.append(np.abs(outputs.real - at_rest) <= np.abs(at_rest))
             outputs, _ = layer.forward(self.sweep.parameters, outputs, draws)
-        return outputs, signs
+        return outputs, are_kept
 
     def _next(self, changes: Array, units: Any, rows: Any) -> Array:
         """Return the next outputs, (..., n_units, n_rows, n_next), for changes of each unit alone on each row.
@@ -243,7 +239,7 @@ class _Column:
             columns = moves.T[chosen, own, None] * given.T[chosen, None, rows]
             columns = columns.astype(sums.dtype, copy=False)
             columns += outputs
-            logits = self._forward(self.between, columns.swapaxes(1, 2), self.draws_between).swapaxes(1, 2)
+            logits = self._forward(self.between, columns.swapaxes(1, 2)).swapaxes(1, 2)
             if not self.is_last:
                 changes = logits - hidden
                 logits = self._logits(changes if own is units else changes[:, units], units, rows)
@@ -260,13 +256,13 @@ class _Column:
             for start in range(0, len(changes), block):
                 chosen = slice(start, start + block)
                 outputs = self._next(changes[chosen, these], units[these], rows)
-                logits[chosen, these] = self._forward(self.tail, outputs, self.draws_tail)[..., 0]
+                logits[chosen, these] = self._forward(self.tail, outputs)[..., 0]
         return logits
 
-    def _forward(self, layers: Sequence[Layer], outputs: Array, rng: Rng) -> Array:
-        draws = copy.deepcopy(rng)
-        for layer in layers:
-            outputs, _ = layer.forward(self.sweep.parameters, outputs, draws)
+    def _forward(self, places: range, outputs: Array) -> Array:
+        draws = copy.deepcopy(self.sweep.draws[places.start])
+        for place in places:
+            outputs, _ = self.sweep.layers[place].forward(self.sweep.parameters, outputs, draws)
         return outputs
 
     def _changes(self, logits: Array, rows: Array) -> Array:
