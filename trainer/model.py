@@ -42,6 +42,7 @@ class Model(Protocol):
     class, which a checkpoint compares (else its ``repr``, or its public attributes); ``shapes``, name to shape of each
     parameter; ``coordinate_losses(parameters, inputs, targets, steps, rng)``, which makes a full check quicker,
     and ``hidden_activations(parameters, inputs)``, of which a proof says how many units were active: as in `Network`.
+    One ``coordinate_losses(parameters, inputs, targets, name, step, rng)`` is asked for one tensor and step at a time.
     If `loss_and_gradients` takes ``out``, it is lent storage for the gradients.
     """
 

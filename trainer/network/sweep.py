@@ -6,11 +6,12 @@ changed column δ into a rank-1 change, ``δ · W_next[:, i]``. One unmoved pass
 steps of a layer go on together.
 
 A network of ReLU is straight between its kinks. So for each row a unit is moved as far as any of its entries moves
-it, and the logits are evaluated there. Where nothing that goes into a ReLU behind has moved further than up to zero,
-so that no kink lies that far to either side, the logit is on the straight line from the unmoved one to that for every
-entry; where both are the same, as on a row on which the unit stays off, so is the loss. The few rows with a kink in
-reach, and all rows of other networks, are evaluated entry by entry. `loss` one entry at a time is the plain way; a
-property test holds all equal to rounding.
+it, and the logit is evaluated there. Where nothing that goes into a ReLU behind has moved further than up to zero,
+no kink lies that far to either side, and the logit is on the straight line from the unmoved one for every entry. A
+short way along it, the loss of the row is a polynomial to a last place, of which seven evaluations tell all; and since
+an entry's move is its step times what it is multiplied with, the sum over the rows is a product for each power. The few
+rows with a kink in reach, and all rows of other networks, are evaluated entry by entry. `loss` one entry at a time is
+the plain way; a property test holds all equal to rounding. Nothing here is taken from the way back.
 """
 
 import copy
@@ -21,9 +22,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, affine
+from trainer.network.losses import WeightedBinaryCrossEntropy
 from trainer.network.parameters import Array, Arrays, Rng
 
 STRAIGHT = ReLU.forward, Linear.forward, Dropout.forward  # a mask is a constant
+NEAR = 0.01  # as far as a logit moves, the loss of its row is a polynomial of the sixth degree, to a last place
+SHARES = np.cos(np.pi / 6 * np.array([0, 1, 2, 4, 5, 6]))  # where that is evaluated, besides at 0; by Chebyshev
+POWERS = np.linalg.inv(SHARES[:, None] ** np.arange(1, 7))  # to its coefficients
 COLUMNS = 65_536  # entries of a temporary of changed columns: half a megabyte of float64
 KEPT = 31 * 2**20  # bytes; glibc learns from freed blocks of up to 32 megabytes
 BLOCK = 131_072  # entries of a temporary of the layers after: one megabyte
@@ -132,9 +137,9 @@ class Sweep:
         return np.array_equal(affine(inputs, weight, bias), outputs)
 
 
-def _own_forward(layer: Layer) -> Any:
-    """Return the function behind its `forward`, which a subclass or somebody else may have replaced."""
-    return getattr(layer.forward, "__func__", None)
+def _own(part: Any, method: str) -> Any:
+    """Return the function behind a method, which a subclass or somebody else may have replaced."""
+    return getattr(getattr(part, method), "__func__", None)
 
 
 class _Column:
@@ -158,61 +163,62 @@ class _Column:
             self.next_outputs = sweep.given[following + 1]
             self.next_weight = sweep.parameters[next(iter(layers[following].shapes))]
         behind = [layers[place] for place in (*self.between, *self.tail)]
-        self.may_be_straight = all(_own_forward(layer) in STRAIGHT for layer in behind)
+        is_known = _own(sweep.network.criterion, "per_row") is WeightedBinaryCrossEntropy.per_row
+        self.may_be_smooth = is_known and all(_own(layer, "forward") in STRAIGHT for layer in behind)
 
     def losses(self, moves: Array, given: Array) -> Array:
         """Return the data losses in the shape of the moves."""
-        (n_rows, n_entries), n_units = given.shape, len(moves)
         sums = np.zeros(moves.shape, np.result_type(moves, given, self.at_rest))
-        slopes, is_straight = self._lines(moves, given)
-        together = max(1, COLUMNS // (n_rows * n_entries))
-        for first in range(0, n_units, together):
-            units = slice(first, first + together)
-            unit, row = np.nonzero(is_straight[units] & (slopes[units] != 0))
-            if len(unit):
-                logits = (moves[units][unit] * given[row]).astype(sums.dtype, copy=False)
-                logits *= slopes[units][unit, row, None]
-                logits += self.at_rest[row, None]
-                starts = np.flatnonzero(np.diff(unit, prepend=-1))
-                sums[first + unit[starts]] = np.add.reduceat(self._changes(logits.T, row).T, starts)
-        if not is_straight.all():
-            self._add_bent(sums, moves, given, ~is_straight)
-        losses: Array = self.sweep.mean + sums / n_rows
+        is_bent = np.ones((len(moves), len(given)), bool)
+        if self.may_be_smooth and not (moves.real.any() and moves.imag.any()):
+            # Every move as a share of the furthest of its unit and its row.
+            furthest, reach = np.abs(moves).max(axis=1)[:, None], np.abs(given).max(axis=1)[:, None]
+            furthest[furthest == 0], reach[reach == 0] = 1, 1  # of nothing that moves, any share is none
+            furthest = furthest if moves.real.any() else 1j * furthest
+            changes, is_bent = self._along(furthest * reach.T)
+            coefficients = np.tensordot(POWERS, np.where(is_bent, 0, changes), axes=1)
+            shares, rows = (moves / furthest).real, given / reach
+            powers = np.ones_like(rows), np.ones_like(shares)
+            for coefficient in coefficients.astype(sums.dtype, copy=False):
+                powers = powers[0] * rows, powers[1] * shares
+                sums += (coefficient @ powers[0]) * powers[1]
+        if is_bent.any():
+            self._add_bent(sums, moves, given, is_bent)
+        losses: Array = self.sweep.mean + sums / len(given)
         return losses
 
-    def _lines(self, moves: Array, given: Array) -> tuple[Array, Array]:
-        """Return the slope of each row's logit along each unit, (n_units, n_rows), and where it is a straight line."""
-        reach = np.abs(moves).max(axis=1)[:, None] * np.abs(given).max(axis=1)
-        is_real = bool(moves.real.any())
-        straight = np.full(reach.shape, self.may_be_straight and not (is_real and moves.imag.any()))
-        if not straight.any():
-            return reach, straight
-        reach[reach == 0] = 1  # nothing moves it, so any length does
-        furthest, slopes = reach if is_real else 1j * reach, np.empty(reach.shape, np.result_type(moves, self.at_rest))
+    def _along(self, furthest: Array) -> tuple[Array, Array]:
+        """Return by how much the loss of a row changes along each unit, at `SHARES` of its way, and where that is bent.
+
+        Both are of shape (n_units, n_rows), the former behind an axis of shares.
+        """
+        is_bent = np.zeros(furthest.shape, bool)
+        logits = np.empty(furthest.shape, np.result_type(furthest, self.at_rest))
         with np.errstate(over="ignore", invalid="ignore"):
             ends, are_kept = self._end(self.between, (self.outputs + furthest).T)
-            ends = ends.T
             for is_kept in are_kept:
-                straight &= is_kept.T
+                is_bent |= ~is_kept.T
             together = max(1, BLOCK // self.next_outputs.size)
-            for first in range(0, len(moves), together):
+            for first in range(0, len(furthest), together):
                 units = slice(first, first + together)
-                logits = ends[units]
+                outputs = ends.T[units, :, None]
                 if not self.is_last:
-                    outputs = self._next((logits - self.hidden[units])[None], units, slice(None))[0]
+                    outputs = self._next((ends.T[units] - self.hidden[units])[None], units, slice(None))[0]
                     outputs, are_kept = self._end(self.tail, outputs)
                     for is_kept in are_kept:
-                        straight[units] &= is_kept.all(axis=-1)
-                    logits = outputs[..., 0]
-                slopes[units] = (logits - self.at_rest) / furthest[units]
-        return slopes, straight & np.isfinite(slopes)
+                        is_bent[units] |= ~is_kept.all(axis=-1)
+                logits[units] = outputs[..., 0]
+            logits -= self.at_rest
+            is_bent |= ~(np.abs(logits) <= NEAR)  # NaN is not
+            moved = self.at_rest + np.where(is_bent, 0, logits) * SHARES[:, None, None].astype(logits.real.dtype)
+        return self._changes(moved, slice(None)), is_bent
 
     def _end(self, places: range, outputs: Array) -> tuple[Array, list[Array]]:
         """Go on through layers from the end of a line; also say where neither that nor the other end passes a kink."""
         are_kept, draws = [], copy.deepcopy(self.sweep.draws[places.start])
         for place in places:
             layer, at_rest = self.sweep.layers[place], self.sweep.given[place].real
-            if _own_forward(layer) is ReLU.forward:
+            if _own(layer, "forward") is ReLU.forward:
                 are_kept.append(np.abs(outputs.real - at_rest) <= np.abs(at_rest))
             outputs, _ = layer.forward(self.sweep.parameters, outputs, draws)
         return outputs, are_kept
@@ -230,7 +236,7 @@ class _Column:
         """Add what happens to the loss of a row where a line is none, (n_units, n_rows), entry by entry."""
         units, rows = np.flatnonzero(is_bent.any(axis=1)), np.flatnonzero(is_bent.any(axis=0))
         own: Any = units
-        if not self.may_be_straight or self.sweep.rng is not None:  # masks, or layers, that are for all of them
+        if not self.may_be_smooth or self.sweep.rng is not None:  # masks, or layers, that are for all of them
             own, rows = slice(None), np.arange(len(given))
         outputs, hidden = self.outputs[own][:, rows], self.hidden[own][:, rows]
         block = max(1, COLUMNS // outputs.size)
@@ -265,7 +271,7 @@ class _Column:
             outputs, _ = self.sweep.layers[place].forward(self.sweep.parameters, outputs, draws)
         return outputs
 
-    def _changes(self, logits: Array, rows: Array) -> Array:
+    def _changes(self, logits: Array, rows: Array | slice) -> Array:
         """Return by how much the loss of each row changes, for logits of shape (..., n_rows)."""
         moved = self.sweep.network.criterion.per_row(logits, self.sweep.criterion_targets[rows])
         changes: Array = moved - self.sweep.losses[rows]

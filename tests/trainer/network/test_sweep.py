@@ -274,3 +274,30 @@ def test_the_number_of_columns_held_at_once_changes_nothing(columns, monkeypatch
     for name in parameters:
         actual = swept(network, parameters, inputs, targets, name, 0.1)
         assert_equal_to_rounding(actual, expected[name])
+
+
+def test_only_rows_with_a_kink_in_reach_are_evaluated_entry_by_entry(monkeypatch):
+    network, parameters, inputs, targets = example((5, 7, 3, 6, 1), l2=0.3, positive_weight=3.5)
+    seen, own = [], sweep._Column._add_bent
+    monkeypatch.setattr(
+        sweep._Column,
+        "_add_bent",
+        lambda self, *given: (seen.append(np.argwhere(given[-1]).tolist()), own(self, *given)),
+    )
+    swept(network, parameters, inputs, targets, "W1", 1e-6)
+    assert not seen
+    sums = inputs @ parameters["W1"].T + parameters["b1"]
+    for side in (1, -1):  # unit 2 is on, or off, by less than a step on row 4
+        near = parameters.copy()
+        near["b1"][2] += side * 1e-7 - sums[4, 2]
+        seen.clear()
+        actual = swept(network, near, inputs, targets, "W1", 1e-6)
+        assert seen == [[[2, 4]]]
+        assert_equal_to_rounding(actual, plain(network, near, inputs, targets, "W1", 1e-6, None))
+    second = np.maximum(sums, 0) @ parameters["W2"].T + parameters["b2"]
+    near = parameters.copy()
+    near["b2"][1] -= second[6, 1]  # a kink of the next layer
+    seen.clear()
+    actual = swept(network, near, inputs, targets, "W1", 1e-6)
+    assert {row for _, row in seen[0]} == {6}
+    assert_equal_to_rounding(actual, plain(network, near, inputs, targets, "W1", 1e-6, None))
