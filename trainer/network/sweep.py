@@ -121,8 +121,7 @@ class Sweep:
         given = np.concatenate([inputs if self.parameters[name].ndim == 2 else ones for name in steps], axis=1)
         n_steps = len(next(iter(steps.values())))
         moves = np.concatenate([each.reshape(n_steps, n_units, -1) for each in steps.values()], axis=2)
-        # Every step of an entry is an entry of its own.
-        losses = column.losses(moves.transpose(1, 0, 2).reshape(n_units, -1), np.tile(given, (1, n_steps)))
+        losses = column.losses(moves.transpose(1, 0, 2).reshape(n_units, -1), given)
         losses = losses.reshape(n_units, n_steps, -1).transpose(1, 0, 2)
         ends = np.cumsum([each[0].size // n_units for each in steps.values()])
         pieces = np.split(losses, ends[:-1], axis=2)
@@ -145,7 +144,7 @@ def _own(part: Any, method: str) -> Any:
 class _Column:
     """One column of what a Linear gives, and what is behind it.
 
-    Moves are of shape (n_units, n_entries), and what they are multiplied with is of shape (n_rows, n_entries).
+    Moves are of shape (n_units, n_steps · n_entries), what they are multiplied with is of shape (n_rows, n_entries).
     """
 
     def __init__(self, sweep: Sweep, owner: int) -> None:
@@ -168,7 +167,10 @@ class _Column:
 
     def losses(self, moves: Array, given: Array) -> Array:
         """Return the data losses in the shape of the moves."""
-        sums = np.zeros(moves.shape, np.result_type(moves, given, self.at_rest))
+        sums, n_steps = (
+            np.zeros(moves.shape, np.result_type(moves, given, self.at_rest)),
+            moves.shape[1] // given.shape[1],
+        )
         is_bent = np.ones((len(moves), len(given)), bool)
         if self.may_be_smooth and not (moves.real.any() and moves.imag.any()):
             # Every move as a share of the furthest of its unit and its row.
@@ -181,9 +183,9 @@ class _Column:
             powers = np.ones_like(rows), np.ones_like(shares)
             for coefficient in coefficients.astype(sums.dtype, copy=False):
                 powers = powers[0] * rows, powers[1] * shares
-                sums += (coefficient @ powers[0]) * powers[1]
+                sums += np.tile(coefficient @ powers[0], n_steps) * powers[1]
         if is_bent.any():
-            self._add_bent(sums, moves, given, is_bent)
+            self._add_bent(sums, moves, np.tile(given, n_steps), is_bent)
         losses: Array = self.sweep.mean + sums / len(given)
         return losses
 
