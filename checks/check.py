@@ -13,7 +13,7 @@ from checks.explain.mistake import Hints
 from checks.judge.directions import check_direction
 from checks.judge.full import check_coordinates
 from checks.judge.outcome import not_finite
-from checks.measure.layout import Structure
+from checks.measure.layout import Array, Structure
 from checks.measure.objective import CoordinateLosses, Loss, Objective
 from checks.options import THRESHOLD, Options, coverage_or, refuse_unless_generator
 from checks.report.findings import QUIET, Tensors
@@ -37,7 +37,7 @@ def check_gradients(
     step: float | None = None,
     rng: "np.random.Generator | None" = None,
     terms: Terms | None = None,
-    coordinate_losses: CoordinateLosses | None = None,
+    coordinate_losses: Callable[[str, Any], Array] | None = None,
     hints: Hints | None = None,
     complex_confirmed: bool = False,
     n_jobs: int = 1,
@@ -110,8 +110,9 @@ def check_gradients(
     if gradients is True:
         both = loss
         loss, gradients = (lambda p: pair_of(both(p))[0]), (lambda p: pair_of(both(p))[1])
+    fast = None if coordinate_losses is None else _together(coordinate_losses)
     more: dict[str, Any] = {"n_jobs": n_jobs, "complex_confirmed": complex_confirmed}
-    objective = Objective.of(loss, parameters, gradients, coordinate_losses=coordinate_losses, **more)
+    objective = Objective.of(loss, parameters, gradients, coordinate_losses=fast, **more)
     try:
         how: dict[str, Any] = {"rng": rng, "terms": terms, "hints": lambda: hints or Hints()}
         report = compare(objective, options, started, **how, may_keep=True)
@@ -120,6 +121,13 @@ def check_gradients(
         raise
     tell(report)
     return report
+
+
+def _together(coordinate_losses: Callable[[str, Any], Array]) -> CoordinateLosses:
+    """Make one function of all steps of all tensors of one of a step of a tensor."""
+    return lambda steps: {
+        name: np.stack([coordinate_losses(name, step) for step in several]) for name, several in steps.items()
+    }
 
 
 def compare(

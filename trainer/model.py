@@ -1,5 +1,6 @@
 """Model: what the trainer asks of a network, and the one place that knows what one may offer besides."""
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -39,8 +40,9 @@ class Model(Protocol):
     What a model has besides is used: ``predict(parameters, inputs)`` and ``predict_proba(parameters, inputs)``, for
     `Trainer.predict`, `Trainer.predict_proba` and metrics; ``settings()``, plain data that tell it from others of its
     class, which a checkpoint compares (else its ``repr``, or its public attributes); ``shapes``, name to shape of each
-    parameter; ``coordinate_losses(parameters, inputs, targets, name, step, rng)``, which makes a full check quicker,
+    parameter; ``coordinate_losses(parameters, inputs, targets, steps, rng)``, which makes a full check quicker,
     and ``hidden_activations(parameters, inputs)``, of which a proof says how many units were active: as in `Network`.
+    One ``coordinate_losses(parameters, inputs, targets, name, step, rng)`` is asked for one tensor and step at a time.
     If `loss_and_gradients` takes ``out``, it is lent storage for the gradients.
     """
 
@@ -111,12 +113,38 @@ def demanded(model: Any, *names: str) -> Any:
 
 def takes_out(model: Any) -> bool:
     """Say whether `loss_and_gradients` takes, as its fifth argument, storage for the gradients."""
-    try:
-        takes = inspect.signature(model.loss_and_gradients).parameters
-    except (TypeError, ValueError):  # compiled, and tells nothing
-        return False
+    takes = _parameters_of(model.loss_and_gradients)
     fifth = [each for each in takes.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)][4:5]
     return [each.name for each in fifth] == ["out"] or any(each.kind is each.VAR_POSITIONAL for each in takes.values())
+
+
+def coordinate_losses_of(model: Any) -> Callable[..., Mapping[str, Array]] | None:
+    """Return what gives a model's losses with single entries moved, of all steps at once; None where it has none.
+
+    One of a single ``step`` of the parameter ``name``, as up to version 0.1, is asked for one after the other.
+    """
+    own = offered(model, "coordinate_losses")
+    if own is None or "step" not in _parameters_of(own):
+        found: Callable[..., Mapping[str, Array]] | None = own
+        return found
+
+    def one_by_one(
+        parameters: Arrays, inputs: Array, targets: Array, steps: Mapping[str, Array], rng: Rng = None
+    ) -> dict[str, Array]:
+        given = parameters, inputs, targets
+        return {
+            name: np.stack([own(*given, name, step, copy.deepcopy(rng)) for step in several])
+            for name, several in steps.items()
+        }
+
+    return one_by_one
+
+
+def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # compiled, and tells nothing
+        return {}
 
 
 def taken(answer: Any) -> tuple[float, Any]:

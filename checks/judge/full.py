@@ -2,19 +2,21 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
-from checks.explain.entries import Entries, Suspect
+from checks.explain.entries import AllEntries, Entries, Suspect
 from checks.judge.coarse import coarse_report, is_for_segments, sharper, wanting
 from checks.judge.examine import SHARP, confirm_complex, examine
 from checks.judge.ladder import CERTAIN, SHORT, Finding
 from checks.judge.outcome import Judged, Outcome, does_not_move, empty, not_deterministic, not_finite_loss, outcome
-from checks.measure.difference import euclidean, largest, relative_difference
+from checks.measure.difference import TINY, euclidean, largest, relative_difference
 from checks.measure.layout import Array
 from checks.measure.objective import ComplexRefusedError, Objective
-from checks.measure.slopes import central_slope, central_sweep, complex_sweep
+from checks.measure.slopes import central_slope, central_sweep, central_sweeps, complex_sweep
 from checks.options import Options
 from checks.report.findings import TensorReport, Tensors
 from checks.verdict import Cause, Verdict
@@ -37,17 +39,24 @@ FAR_OFF = 0.1
 NEXT = 0.1**0.5
 #: Steps of sweeps over a staircase: at long ones there is less noise, but kinks are close to some coordinates.
 LONG = tuple(0.1 * NEXT**power for power in range(5))
+#: The slopes along the coordinates of a tensor, bounds on their rounding, and the gaps where they were seen.
+Measured: TypeAlias = tuple[Array, Array, Array | None]
 
 
 def check_coordinates(objective: Objective, options: Options) -> Judged:
     """Check every coordinate of every tensor: the N-dimensional check."""
     if not np.isfinite(objective.value):
         return not_finite_loss(objective)
-    checks = [TensorCheck(objective, name, options) for name in objective.layout.slices]
-    plain = relative_difference(objective.gradient, [check.numerical for check in checks])
-    if not all(check.agrees for check in checks) and not objective.repeats():
+    measured = measure(objective, objective.layout.slices, options)
+    plain = relative_difference(objective.gradient, [numerical for numerical, _, _ in measured.values()])
+    passed = _passed_together(objective, measured, options)
+    if passed is not None:
+        return Judged(passed, plain, plain)
+    checks = [TensorCheck(objective, name, options, measured[name]) for name in objective.layout.slices]
+    agree = all(check.agrees for check in checks)
+    if not agree and not objective.repeats():
         return not_deterministic(objective)
-    if not all(check.agrees for check in checks) and is_for_segments(objective):
+    if not agree and is_for_segments(objective):
         return _judged_coarsely(objective, plain)
     tensors = Tensors.of(check.run() for check in checks)
     if Cause.NO_DEPENDENCE in tensors.column("cause"):
@@ -61,6 +70,46 @@ def check_coordinates(objective: Objective, options: Options) -> Judged:
         plain_difference=plain,
         failing=[check.suspect() for check in reversed(checks) if tensors[check.name].verdict is Verdict.FAIL],
     )
+
+
+def _passed_together(objective: Objective, measured: Mapping[str, Measured], options: Options) -> Tensors | None:
+    """Pass all tensors where each agrees as measured and shows no gap, as nearly always; None: there is more to ask."""
+    places = objective.layout.slices
+    is_empty = any(place.start == place.stop for place in places.values())
+    if objective.frozen is not None or is_empty or any(gaps is None for _, _, gaps in measured.values()):
+        return None
+    gradient = objective.gradient
+    numerical, bounds, gaps = (np.concatenate(parts) for parts in zip(*measured.values(), strict=True))
+    starts = [place.start for place in places.values()]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.add.reduceat(np.stack([gradient, numerical, gradient - numerical, bounds]) ** 2, starts, axis=1)
+        size, other, off, blur = np.sqrt(squares)
+        is_sure = np.isfinite(squares).all() and squares[:2].min() > TINY
+        agree = is_sure and (off <= options.threshold * (size + other)).all()
+    if not agree or _telling(gaps, gradient, numerical, bounds).any():
+        return None
+    found = AllEntries(objective.layout, gradient, numerical, bounds)
+    return Tensors(
+        list(places),
+        shape=list(objective.layout.shapes.values()),
+        verdict=[Verdict.PASS] * len(places),
+        cause=[Cause.AGREES] * len(places),
+        difference=(off / (size + other)).tolist(),
+        gradient_norm=size.tolist(),
+        worst_index=found.worst_index,
+        gradient=partial(found.at_worst, gradient),
+        numerical=partial(found.at_worst, numerical),
+        untouched=found.untouched,
+        excluded=((off + blur) / size).tolist(),
+        entries=found.entries,
+    )
+
+
+def _telling(gaps: Array, gradient: Array, numerical: Array, bounds: Array) -> Array:
+    """Say where the slopes on both sides lie so far apart that there may be a kink."""
+    with np.errstate(over="ignore"):
+        wide: Array = np.abs(gaps) > np.maximum(WIDE * (np.abs(gradient) + np.abs(numerical)), 2.0 * CERTAIN * bounds)
+    return wide
 
 
 def _judged_coarsely(objective: Objective, plain: float) -> Judged:
@@ -77,13 +126,15 @@ def _judged_coarsely(objective: Objective, plain: float) -> Judged:
     return Judged(tensors, largest(tensors.column("difference")), plain, failing)
 
 
-def measure(objective: Objective, name: str, options: Options) -> tuple[Array, Array, Array | None]:
-    """Measure the slope along every coordinate of a tensor, with rounding bounds, and the gaps where they were seen."""
-    if options.derivative == "complex" and confirm_complex(objective, options.step):
+def measure(objective: Objective, names: Iterable[str], options: Options) -> dict[str, Measured]:
+    """Measure the slope along every coordinate of tensors."""
+    found: dict[str, Measured] = {}
+    for name in names if options.derivative == "complex" else ():
+        if not confirm_complex(objective, options.step):
+            break
         with contextlib.suppress(ComplexRefusedError):  # the objective keeps the reason, and the report prints it
-            values, bounds = complex_sweep(objective, name)
-            return values, bounds, None
-    return central_sweep(objective, name, options.step)
+            found[name] = *complex_sweep(objective, name), None
+    return found | central_sweeps(objective, [name for name in names if name not in found], options.step)
 
 
 class TensorCheck:
@@ -92,13 +143,13 @@ class TensorCheck:
     ``numerical`` and ``bounds``, the measured slopes and the bounds on their error, are refined in place.
     """
 
-    def __init__(self, objective: Objective, name: str, options: Options) -> None:
+    def __init__(self, objective: Objective, name: str, options: Options, measured: Measured) -> None:
         self.objective = objective
         self.name = name
         self.options = options
         place = objective.layout.slices[name]
         self.gradient = objective.gradient[place]
-        self.numerical, self.bounds, self.gaps = measure(objective, name, options)
+        self.numerical, self.bounds, self.gaps = measured
         self.aside = np.zeros(self.gradient.size, dtype=bool)  # at kinks
         self.at_kink = self.aside.copy()  # the same, and those at which the gradient has one side's slope
         self.frozen = self.aside if objective.frozen is None else objective.frozen[place]
@@ -227,11 +278,8 @@ class TensorCheck:
     def _look_into_gaps(self) -> None:
         """Set aside kinks at which the mean of both slopes is what the gradient claims."""
         while self.gaps is not None and self.gradient.size:
-            slope = np.abs(self.gradient) + np.abs(self.numerical)
-            with np.errstate(over="ignore"):
-                gaps = np.abs(self.gaps)
-                telling = ~self.examined & (gaps > WIDE * slope) & (gaps > 2.0 * CERTAIN * self.bounds)
-            widest = int(np.argmax(np.where(telling, gaps, 0.0)))
+            telling = ~self.examined & _telling(self.gaps, self.gradient, self.numerical, self.bounds)
+            widest = int(np.argmax(np.where(telling, np.abs(self.gaps), 0.0)))
             if not telling[widest] or self._is_hopeless() or not self._examine(widest).at_kink:
                 break
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from checks.explain.entries import Suspect
-from checks.judge.full import TensorCheck
+from checks.judge.full import TensorCheck, measure
 from checks.judge.ladder import CERTAIN
 from checks.measure.layout import Array
 from checks.measure.objective import Objective
@@ -79,8 +79,8 @@ def look_closer(
         others[place.start + found.position] = 0.0
         found = replace(found, alone=read(others).mismatch <= noise)
     if not found.alone and gradient[place].size <= MEASURED_AT_MOST:
-        derivative = "complex" if objective.complex_confirmed else "central"
-        check = TensorCheck(objective, name, replace(options, derivative=derivative))
+        options = replace(options, derivative="complex" if objective.complex_confirmed else "central")
+        check = TensorCheck(objective, name, options, measure(objective, [name], options)[name])
         full = check.run()
         if full.verdict is Verdict.FAIL:
             return full, check.suspect()

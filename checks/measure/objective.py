@@ -8,7 +8,7 @@ import contextlib
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeAlias
@@ -21,8 +21,8 @@ from checks.measure.noise import BOUND, noise_around
 from checks.measure.processes import one_thread, run
 
 Loss: TypeAlias = Callable[[Any], Any]
-#: ``(name, step) -> losses``: entry k is the loss with parameter ``name[k]`` increased by ``step[k]``.
-CoordinateLosses: TypeAlias = Callable[[str, Any], Array]
+#: Steps by name, of shape (n_steps, *shape), to losses: entry k is the loss with that parameter's entry k moved alone.
+CoordinateLosses: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 EPS = float(np.finfo(np.float64).eps)
 #: Rounding of one evaluation, in units of eps·|J|, which raised no alarm on 187 correct networks. Where a verdict hangs
@@ -264,16 +264,22 @@ class Objective:
 
     # Sweeps: the loss with each coordinate of one tensor moved on its own, in as many processes as asked for.
 
-    def moved_losses(self, wanted: Sequence[tuple[str, Array]]) -> list[Array]:
-        """Evaluate sweeps: for each, the tensor, and how far each of its coordinates moves, in flat order."""
-        if self._coordinate_losses is not None:
-            shapes = self.layout.shapes
-            calls = [partial(self._coordinate_losses, name, step.reshape(shapes[name])) for name, step in wanted]
-            found = [np.asarray(losses, dtype=np.float64).reshape(-1) for losses in run(calls, self.n_jobs)]
-            if all(self._is_faithful(*one, losses) for one, losses in zip(wanted, found, strict=True)):
-                self._count.n += sum(step.size for _, step in wanted)
+    def moved_losses(self, steps: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate sweeps: for each tensor, how far its coordinates move, in flat order; (n_steps, size)."""
+        fast, shapes = self._coordinate_losses, self.layout.shapes
+        if fast is not None:
+            shaped = {name: step.reshape(len(step), *shapes[name]) for name, step in steps.items()}
+            single = [{name: step[None]} for name, several in shaped.items() for step in several]
+            parts = run([partial(fast, part) for part in ([shaped] if self.n_jobs == 1 else single)], self.n_jobs)
+            pieces = {name: [part[name] for part in parts if name in part] for name in steps}
+            found = {name: np.concatenate(pieces[name]).reshape(step.shape) for name, step in steps.items()}
+            if all(self._is_faithful(name, steps[name][0], losses[0]) for name, losses in found.items()):
+                self._count.n += sum(step.size for step in steps.values())
                 return found
-        return self._one_by_one(wanted)
+        wanted = [(name, step) for name, several in steps.items() for step in several]
+        plain = np.concatenate([np.empty(0), *self._one_by_one(wanted)])
+        ends = np.cumsum([step.size for step in steps.values()])
+        return {name: part.reshape(steps[name].shape) for name, part in zip(steps, np.split(plain, ends), strict=False)}
 
     def complex_losses(self, name: str, step: Array) -> Array:
         """Evaluate the loss with each coordinate moved by ``i · step``, or raise `ComplexRefusedError`."""
@@ -281,7 +287,7 @@ class Objective:
         if fast is not None:
             shape = self.layout.shapes[name]
             with one_thread():
-                losses = self._complex_call(lambda: fast(name, 1j * step.reshape(shape))).reshape(-1)
+                losses = self._complex_call(lambda: fast({name: 1j * step.reshape(1, *shape)})[name]).reshape(-1)
             if self._is_faithful(name, 1j * step, losses):
                 self._count.n += step.size
                 return losses

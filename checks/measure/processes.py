@@ -9,10 +9,8 @@ from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from checks.measure.layout import Array
 
-
-def run(calls: Sequence[Callable[[], Array]], n_jobs: int) -> list[Array]:
+def run(calls: Sequence[Callable[[], Any]], n_jobs: int) -> list[Any]:
     """Make every call, and return the results in order; ``n_jobs`` is joblib's, and so is the backend in force.
 
     What goes to other processes is pickled by cloudpickle, so that a lambda can go.
@@ -22,7 +20,7 @@ def run(calls: Sequence[Callable[[], Array]], n_jobs: int) -> list[Array]:
             return [call() for call in calls]
     from joblib import Parallel, delayed  # comes with scikit-learn; not needed where n_jobs is 1
 
-    results: list[Array] = Parallel(n_jobs=n_jobs)(delayed(_alone)(call) for call in calls)
+    results: list[Any] = Parallel(n_jobs=n_jobs)(delayed(_alone)(call) for call in calls)
     return results
 
 
@@ -34,7 +32,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def _alone(call: Callable[[], Array]) -> Array:
+def _alone(call: Callable[[], Any]) -> Any:
     with one_thread():
         return call()
 

@@ -1,6 +1,6 @@
 """The slope of a loss along one direction, measured two ways, each with a bound on its rounding error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +71,10 @@ def numerical_gradient(loss: Callable[[Any], float], parameters: Structure, step
     """
     objective = Objective.of(loss, parameters)
     gradient = np.empty(objective.layout.size)
-    for name, place in objective.layout.slices.items():
-        steps = np.full(place.stop - place.start, step)
-        plus, minus = objective.moved_losses([(name, steps), (name, -steps)])
-        gradient[place] = (plus - minus) / (2.0 * step)
+    places = objective.layout.slices
+    steps = {name: np.full(place.stop - place.start, step) for name, place in places.items()}
+    for name, (plus, minus) in objective.moved_losses({name: np.stack([h, -h]) for name, h in steps.items()}).items():
+        gradient[places[name]] = (plus - minus) / (2.0 * step)
     return objective.layout.unflatten(gradient)
 
 
@@ -84,17 +84,26 @@ def central_slope(objective: Objective, direction: Array, step: float) -> Slope:
     return Slope((plus - minus) / (2.0 * step), ROUNDING * EPS * max(abs(plus), abs(minus)) / step)
 
 
-def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array, Array]:
-    """Measure the slope along every coordinate of a tensor; returns values, rounding bounds, and gaps.
+def central_sweeps(objective: Objective, names: Iterable[str], step: float) -> dict[str, tuple[Array, Array, Array]]:
+    """Measure the slope along every coordinate of tensors; gives of each the values, rounding bounds, and gaps.
 
     A gap is the slope on the right less that on the left.
     """
-    steps = step * objective.scale(name)
-    plus, minus = objective.moved_losses([(name, steps), (name, -steps)])
-    bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / steps
-    with np.errstate(over="ignore", invalid="ignore"):
-        gaps = ((plus - objective.value) + (minus - objective.value)) / steps
-        return (plus - minus) / (2.0 * steps), bounds, gaps
+    steps = {name: step * objective.scale(name) for name in names}
+    losses = objective.moved_losses({name: np.stack([h, -h]) for name, h in steps.items()})
+    found = {}
+    for name, h in steps.items():
+        plus, minus = losses[name]
+        bounds = ROUNDING * EPS * np.maximum(np.abs(plus), np.abs(minus)) / h
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaps = ((plus - objective.value) + (minus - objective.value)) / h
+            found[name] = (plus - minus) / (2.0 * h), bounds, gaps
+    return found
+
+
+def central_sweep(objective: Objective, name: str, step: float) -> tuple[Array, Array, Array]:
+    """Measure the slope along every coordinate of one tensor, as `central_sweeps` does."""
+    return central_sweeps(objective, [name], step)[name]
 
 
 def complex_slope(objective: Objective, direction: Array) -> Slope:

@@ -12,12 +12,12 @@ from checks.check import Terms, compare
 from checks.explain.mistake import Hints, Kind, Mistake
 from checks.judge.full import measure
 from checks.measure.layout import Array, Layout
-from checks.measure.objective import Loss, Objective
+from checks.measure.objective import CoordinateLosses, Loss, Objective
 from checks.options import Options
 from checks.report.report import GradientReport
 from checks.training.proof import Exercised
 from checks.training.rows import Sampler, classes_of
-from trainer.model import offered
+from trainer.model import coordinate_losses_of, offered
 from trainer.rows import batch_dtype
 
 #: Relative difference beyond which one row's entry counts as wrong.
@@ -71,12 +71,12 @@ class Probe:
         return Objective(self.loss, storage.layout, storage.point.vector, storage.backprop(self), **faster)
 
     @property
-    def coordinate_losses(self) -> Callable[[str, Any], Array] | None:
+    def coordinate_losses(self) -> CoordinateLosses | None:
         """The network's structured evaluation, if it has one."""
-        evaluate = offered(self.network, "coordinate_losses")
+        evaluate = coordinate_losses_of(self.network)
         if evaluate is None:
             return None
-        return lambda name, step: evaluate(self.parameters, self.inputs, self.targets, name, step, self._mask_rng())
+        return lambda steps: evaluate(self.parameters, self.inputs, self.targets, steps, self._mask_rng())
 
     def hints(self) -> Hints:
         """Say what is known about the loss, for naming the kind of a mistake."""
@@ -214,7 +214,7 @@ def explain_by_rows(
             loss, gradients = row_case(int(row))
             objective = Objective.of(loss, parameters, gradients)
             gradient = objective.gradient[objective.layout.slices[name]]
-            rows.add(label, gradient, measure(objective, name, Options(derivative="complex"))[0])
+            rows.add(label, gradient, measure(objective, [name], Options(derivative="complex"))[name][0])
     return rows.class_mistake(name) or rows.activation_mistake(name)
 
 

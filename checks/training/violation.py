@@ -157,7 +157,7 @@ def both_gradients(probe: Probe, report: GradientReport) -> tuple[dict[str, Arra
             numerical[name] = np.where(entries.aside, np.nan, entries.numerical)
         elif measurable and 0 < gradients[name].size <= left:
             left -= gradients[name].size
-            numerical[name] = measure(objective, name, options)[0].reshape(layout.shapes[name])
+            numerical[name] = measure(objective, [name], options)[name][0].reshape(layout.shapes[name])
     return {name: gradients[name] for name in layout.shapes}, {name: numerical[name] for name in layout.shapes}
 
 

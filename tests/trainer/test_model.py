@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from checks import GradientCheck
 from trainer import SGD, Adam, Checkpoint, Model, Network, ResumeError, Trainer
 from trainer.model import OPTIONAL, offered, takes_out
 
@@ -246,3 +247,24 @@ def test_gradients_that_do_not_fit_are_refused_with_both_shapes(change):
 def test_rows_that_are_none_are_refused(inputs, targets, message):
     with pytest.raises(ValueError, match=message):
         Trainer(Tensor()).fit(inputs, targets)
+
+
+@pytest.mark.parametrize("dropout", ["off", "frozen"])
+def test_a_sweep_of_one_step_as_before_and_one_of_all_steps_serve_a_full_check_alike(dropout):
+    calls = []
+
+    class Before(Network):
+        def coordinate_losses(self, parameters, inputs, targets, name, step, rng=None):
+            calls.append(name)
+            return super().coordinate_losses(parameters, inputs, targets, {name: step[None]}, rng)[name][0]
+
+    inputs, targets = RNG.standard_normal((29, 7)), np.arange(29) % 2.0
+    reports = []
+    for kind in (Before, Network):
+        check = GradientCheck(every=2, dropout=dropout)
+        Trainer(kind((7, 5, 3, 1), dropout=0.4), epochs=1, batch_size=9, callbacks=[check]).fit(inputs, targets)
+        reports.append(check.report)
+        assert not check.report.notes
+    assert set(calls) == {"W1", "b1", "W2", "b2", "W3", "b3"}
+    assert reports[0].evaluations == reports[1].evaluations
+    assert reports[0].difference == pytest.approx(reports[1].difference, abs=1e-9)

@@ -1,23 +1,22 @@
 """Compiled: a network and an optimizer that do their work in one compiled function each, by numba (extra `fast`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from threading import Thread
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 from threadpoolctl import ThreadpoolController
 
 from trainer.network.layers import bits_of
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Arrays, Parameters, Rng
-from trainer.network.sweep import Step
+from trainer.network.sweep import checked_steps
 from trainer.optimizers import Adam, OptimizerState
 
 UNMASKED: tuple[Array, tuple[int, float]] = np.empty(0, np.uint64), (0, 1.0)
 PART = 400_000  # parameters that take Adam several times as long as a thread takes to start, which is 0.1 ms
-TOGETHER = 1_048_576  # margins of rows that are held together: eight megabytes
 
 
 class CompiledNetwork(Network):
@@ -78,40 +77,39 @@ class CompiledNetwork(Network):
         return loss, gradients
 
     def coordinate_losses(
-        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
-    ) -> Array:
-        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
-        point, steps = self._packed(parameters), np.asarray(step)
-        dtype = np.result_type(point.dtype, inputs.dtype, steps.dtype)
-        linear = [layer.shapes for layer in self.layers if layer.shapes]
-        layer = next((number for number, shapes in enumerate(linear) if name in shapes), -1)
-        # Three layers and more behind the one that moves are products again, in which BLAS is better than loops.
-        is_near = layer >= max(0, len(linear) - 3)
+        self, parameters: Arrays, inputs: Array, targets: Array, steps: Mapping[str, ArrayLike], rng: Rng = None
+    ) -> dict[str, Array]:
+        """Return the `loss` with each entry of some parameters moved alone, by each of its `steps`, as in `Network`."""
+        moves, point = checked_steps(self.shapes, steps), self._packed(parameters)
+        dtype = np.result_type(point.dtype, inputs.dtype, *moves.values())
         is_plain = type(self).loss is Network.loss and (rng is None or not self.dropout)
-        if not (is_near and is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
-            return super().coordinate_losses(parameters, inputs, targets, name, step, rng)
+        if not (is_plain and dtype == np.float64 and self._fits(inputs, targets, dtype)):
+            return super().coordinate_losses(parameters, inputs, targets, moves, rng)
         from trainer.compiled import sweep_kernels  # numba is an extra
 
-        shape = self.shapes[name]
-        steps = np.ascontiguousarray(np.broadcast_to(steps, shape), dtype)
-        matrix = steps.reshape(len(steps), -1)  # a bias is the weight of a constant input
+        linear = [layer.shapes for layer in self.layers if layer.shapes]
+        # Three layers and more behind the one that moves are products again, in which BLAS is better than loops.
+        near = range(max(0, len(linear) - 3), len(linear))
+        layers = [number for number in near if moves.keys() & linear[number].keys()]
+        swept = {name: moves.pop(name) for number in layers for name in linear[number] if name in moves}
+        rest = super().coordinate_losses(parameters, inputs, targets, moves, rng) if moves else {}
+        if not swept:
+            return rest
+        storage = [Parameters(self.shapes) for _ in next(iter(swept.values()))]
+        for name, several in swept.items():
+            for step, own in zip(several, storage, strict=True):
+                own[name][...] = step
         rows, labels = _plain(inputs, dtype), _plain(targets, dtype)
         weights = 1 + (self.criterion.positive_weight - 1) * labels
-        losses, together = np.empty(matrix.shape), max(1, TOGETHER // (matrix.shape[1] * len(rows)))
-        for first in range(0, len(matrix), together):
-            units = first, min(first + together, len(matrix))
-            margins, *seen, unmoved = sweep_kernels.moved_margins(
-                point, self._sizes, rows, labels, layer, len(shape) == 1, matrix, units
-            )
-            # exp and log1p are left to numpy, which has vectorised ones.
-            softplus = np.log1p(np.exp(-np.abs(margins)))
-            at_rest = np.maximum(unmoved, 0) + np.log1p(np.exp(-np.abs(unmoved)))
-            sweep_kernels.mean_losses(losses[slice(*units)], margins, softplus, *seen, at_rest, weights)
+        vectors = np.array([own.vector for own in storage])
+        losses = sweep_kernels.moved_losses(point, self._sizes, rows, labels, weights, vectors, np.array(layers))
         losses += self.penalty.value(parameters, self.weights).real
-        losses = losses.reshape(shape)
-        if name in self.weights:
-            losses += self.penalty.change(parameters[name], steps)
-        return losses
+        for vector, own in zip(losses, storage, strict=True):
+            own.vector[...] = vector
+        found = {name: np.array([own[name] for own in storage]) for name in swept}
+        for name in found.keys() & set(self.weights):
+            found[name] += self.penalty.change(parameters[name], swept[name])
+        return found | rest
 
     def _packed(self, parameters: Arrays) -> Array:
         """Give the parameters as one vector, in the order of the shapes."""

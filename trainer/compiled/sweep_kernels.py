@@ -1,122 +1,115 @@
-"""Sweep kernels: the sweep of `trainer.network.sweep` over one tensor, compiled; without dropout, and in float64."""
+"""Sweep kernels: the sweep of `trainer.network.sweep`, compiled; without dropout, and in float64."""
+
+import math
 
 import numpy as np
 
 from trainer.compiled.kernels import compiled
 from trainer.network.parameters import Array
 
+NEAR = 1e-3  # of what moves a logit by less, series of five terms leave out less than a last place
+
 
 @compiled
-def _unmoved(vector: Array, sizes: Array, inputs: Array, layer: int) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Go forward with nothing moved, rows last, since the loops over them are to be the inner ones.
+def moved_losses(
+    vector: Array, sizes: Array, inputs: Array, targets: Array, weights: Array, steps: Array, layers: Array
+) -> Array:
+    """Return the mean loss with each parameter of some layers moved alone by each of its steps.
 
-    Returns what the layer takes and gives before its activation, weights and outputs of the one behind it, the
-    weights of the one behind that (as far as there are such layers), and the logits.
+    `vector`, `sizes` and `inputs` are as in `kernels.loss_and_gradients`; `weights` are those of the rows, and `steps`
+    of shape (n_steps, n_parameters), as are the losses. At most two layers may come after one of `layers`. A unit
+    that no entry can switch on passes nothing on, and one that none can switch off the whole change.
     """
-    below = sums = given = own_sums = next_sums = np.ascontiguousarray(inputs.T)
-    W_next = W_last = vector[:1].reshape(1, 1)
-    start = 0
-    for number in range(len(sizes) - 1):
+    n_rows, n_layers, n_steps = len(inputs), len(sizes) - 1, len(steps)
+    activations, sums, starts = [inputs], [inputs], [0]
+    for number in range(n_layers):
         n_inputs, n_units = sizes[number], sizes[number + 1]
-        middle = start + n_units * n_inputs
-        W, b = vector[start:middle].reshape(n_units, n_inputs), vector[middle : middle + n_units]
-        start = middle + n_units
-        sums = np.dot(W, below)
-        sums += b.reshape(n_units, 1)
-        if number == layer:
-            given, own_sums = below, sums
-        elif number == layer + 1:
-            W_next, next_sums = W, sums
-        elif number == layer + 2:
-            W_last = W
-        below = np.maximum(sums, 0.0)
-    return given, own_sums, W_next, next_sums, W_last, sums[0]
-
-
-@compiled
-def moved_margins(
-    vector: Array,
-    sizes: Array,
-    inputs: Array,
-    targets: Array,
-    layer: int,
-    is_bias: bool,
-    steps: Array,
-    units: tuple[int, int],
-) -> tuple[Array, Array, Array, Array]:
-    """Return ``±z`` for every row that sees an entry of one tensor moved; `trainer.network.sweep` tells how.
-
-    The tensor is of `layer`, from 0, of which at most two may come after it; `steps`, of shape (n_units, n_inputs) or
-    (n_units, 1) of a bias, say how far each entry moves, and only the units from the first to before the second of
-    `units` are moved. Four arrays come back: the margins, unit by unit, entry by entry, row by row; at the beginning
-    of each line of (n_units, n_rows) the rows on which the unit is on, or might be turned on; how many those are; and
-    the unmoved ``±z``.
-    """
-    n_rows, after = len(inputs), len(sizes) - 2 - layer  # layers behind the one of the tensor
-    given, own_sums, W_next, next_sums, W_last, unmoved = _unmoved(vector, sizes, inputs, layer)
+        middle = starts[number] + n_units * n_inputs
+        outputs = np.dot(activations[number], np.ascontiguousarray(_weight(vector, sizes, starts[number], number).T))
+        outputs += vector[middle : middle + n_units]
+        sums.append(outputs)
+        activations.append(np.maximum(outputs, 0.0))
+        starts.append(middle + n_units)
     signs = 1.0 - 2.0 * targets
-    if is_bias:
-        given = np.ones((1, n_rows))
-    reach = np.zeros(n_rows)
+    margins = signs * sums[n_layers][:, 0]
+    at_rest, risks = np.empty(n_rows), np.empty(n_rows)
     for row in range(n_rows):
-        for entry in range(len(given)):
-            reach[row] = max(reach[row], abs(given[entry, row]))
-    first, stop = units
-    n_entries, n_near = steps.shape[1], len(W_next)
-    margins = np.empty((stop - first) * n_entries * n_rows)
-    rows, counts = np.empty((stop - first, n_rows), np.int64), np.zeros(stop - first, np.int64)
-    own, near, change, logits = np.empty(n_rows), np.empty((n_near, n_rows)), np.empty(n_rows), np.empty(n_rows)
-    inputs_here = np.empty((len(given), n_rows))
-    end = 0
-    for unit in range(first, stop):
-        chosen, furthest, count = rows[unit - first], np.abs(steps[unit]).max(), 0
+        at_rest[row] = _softplus(margins[row])
+        risks[row] = 1.0 / (1.0 + math.exp(-margins[row]))
+    mean, losses = (weights * at_rest).sum() / n_rows, np.empty(steps.shape)
+    for layer in layers:
+        start, after, n_inputs, n_units = starts[layer], n_layers - 1 - layer, sizes[layer], sizes[layer + 1]
+        width = n_inputs + 1  # a bias is the weight of a constant input
+        given, moves = np.ones((n_rows, n_steps * width)), np.empty((n_units, n_steps * width))
+        for number in range(n_steps):
+            first, last = number * width, number * width + n_inputs
+            given[:, first:last] = activations[layer]
+            moves[:, first:last] = _weight(steps[number], sizes, start, layer)
+            moves[:, last] = steps[number, start + n_units * n_inputs : start + n_units * width]
+        # Of the unit: what it does to every unit of the next layer, and at most to the logit.
+        W_next = W_last = np.ones((1, n_units))
+        if after > 0:
+            W_next = _weight(vector, sizes, starts[layer + 1], layer + 1)
+        if after == 2:
+            W_last = _weight(vector, sizes, starts[layer + 2], layer + 2)
+        totals = np.zeros(moves.shape)
+        change, bent = np.empty(n_steps * width), np.empty(n_steps * width)
+        reach = np.empty(n_rows)
         for row in range(n_rows):
-            if after == 0 or own_sums[unit, row] + furthest * reach[row] > 0.0:
-                chosen[count] = row
-                count += 1
-        counts[unit - first] = count
-        for c in range(count):
-            own[c] = own_sums[unit, chosen[c]]
-            for entry in range(len(given)):
-                inputs_here[entry, c] = given[entry, chosen[c]]
-            if after == 2:
-                for k in range(n_near):
-                    near[k, c] = next_sums[k, chosen[c]]
-        for entry in range(n_entries):
-            step, values = steps[unit, entry], inputs_here[entry]
-            if after == 0:
-                for c in range(count):
-                    logits[c] = own[c] + step * values[c]
-            else:
-                for c in range(count):
-                    change[c] = max(own[c] + step * values[c], 0.0) - max(own[c], 0.0)
-            if after == 1:
-                for c in range(count):
-                    logits[c] = next_sums[0, chosen[c]] + W_next[0, unit] * change[c]
-            if after == 2:
-                logits[:count] = vector[-1]
-                for k in range(n_near):
-                    weight, weight_last = W_next[k, unit], W_last[0, k]
-                    for c in range(count):
-                        logits[c] += max(near[k, c] + weight * change[c], 0.0) * weight_last
-            for c in range(count):
-                margins[end + c] = signs[chosen[c]] * logits[c]
-            end += count
-    return margins[:end], rows, counts, signs * unmoved
+            reach[row] = np.abs(given[row]).max()
+        for unit in range(n_units):
+            furthest, most = np.abs(moves[unit]).max(), 0.0
+            for k in range(len(W_next)):
+                most += abs(W_next[k, unit] * (W_last[0, k] if after == 2 else 1.0))
+            total = totals[unit]
+            for row in range(n_rows):
+                own, far = sums[layer + 1][row, unit], furthest * reach[row]
+                if after > 0 and not own + far > 0.0:
+                    continue
+                for e in range(len(change)):
+                    change[e] = moves[unit, e] * given[row, e]
+                if after > 0 and not own - far > 0.0:
+                    for e in range(len(change)):
+                        change[e] = max(own + change[e], 0.0) - max(own, 0.0)
+                slope = signs[row] * W_next[0, unit]
+                bent[:] = 0.0
+                if after == 2:
+                    slope = 0.0
+                    for k in range(len(W_next)):
+                        weight, near = W_next[k, unit], sums[layer + 2][row, k]
+                        passed, wide = signs[row] * W_last[0, k], abs(weight) * far
+                        if near - wide > 0.0:
+                            slope += passed * weight
+                        elif near + wide > 0.0:
+                            for e in range(len(change)):
+                                bent[e] += passed * (max(near + weight * change[e], 0.0) - max(near, 0.0))
+                for e in range(len(change)):
+                    change[e] = slope * change[e] + bent[e]
+                if far * most <= NEAR:  # log1p(p expm1(d)), each by its series
+                    for e in range(len(change)):
+                        d = change[e]
+                        d = d * (1.0 + d * (1 / 2 + d * (1 / 6 + d * (1 / 24 + d * (1 / 120)))))
+                        d *= risks[row]
+                        d = d * (1.0 - d * (1 / 2 - d * (1 / 3 - d * (1 / 4 - d * (1 / 5)))))
+                        total[e] += weights[row] * d
+                else:
+                    for e in range(len(change)):
+                        total[e] += weights[row] * (_softplus(margins[row] + change[e]) - at_rest[row])
+        for number in range(n_steps):
+            first, middle = number * width, start + n_units * n_inputs
+            for unit in range(n_units):
+                begin = start + unit * n_inputs
+                losses[number, begin : begin + n_inputs] = mean + totals[unit, first : first + n_inputs] / n_rows
+                losses[number, middle + unit] = mean + totals[unit, first + n_inputs] / n_rows
+    return losses
 
 
 @compiled
-def mean_losses(
-    losses: Array, margins: Array, softplus: Array, rows: Array, counts: Array, unmoved: Array, weights: Array
-) -> None:
-    """Write the mean loss for each entry moved, from ``log1p(exp(-|u|))`` of its margins u."""
-    n_rows, end = len(unmoved), 0
-    mean = (weights * unmoved).sum() / n_rows
-    for unit in range(len(losses)):
-        for entry in range(losses.shape[1]):
-            total = 0.0
-            for c in range(counts[unit]):
-                row = rows[unit, c]
-                total += weights[row] * (max(margins[end + c], 0.0) + softplus[end + c] - unmoved[row])
-            losses[unit, entry] = mean + total / n_rows
-            end += counts[unit]
+def _weight(vector: Array, sizes: Array, start: int, layer: int) -> Array:
+    n_inputs, n_units = sizes[layer], sizes[layer + 1]
+    return vector[start : start + n_units * n_inputs].reshape(n_units, n_inputs)
+
+
+@compiled
+def _softplus(margin: float) -> float:
+    return max(margin, 0.0) + math.log1p(math.exp(-abs(margin)))

@@ -79,9 +79,11 @@ class WeightedBinaryCrossEntropy:
             losses = np.log1p(np.exp(np.where(positive, -logits, logits)))
             losses += logits * (positive - targets)
         else:
+            decay = np.abs(logits)
+            np.exp(np.negative(decay, out=decay), out=decay)
             losses = np.maximum(logits, 0)
             losses -= logits * targets
-            losses += np.log1p(np.exp(-np.abs(logits)))
+            losses += np.log1p(decay, out=decay)
         if self.positive_weight != 1:
             losses *= self._weights(targets)
         return losses

@@ -14,7 +14,7 @@ from trainer.network.demands import checked_inputs, checked_targets
 from trainer.network.layers import Dropout, Layer, Linear, ReLU, Tanh
 from trainer.network.losses import L2Penalty, WeightedBinaryCrossEntropy, sigmoid
 from trainer.network.parameters import Array, Arrays, Parameters, Rng
-from trainer.network.sweep import Step, Sweep
+from trainer.network.sweep import Sweep, checked_steps
 from trainer.rows import Rows
 
 ACTIVATIONS: Mapping[str, type[ReLU] | type[Tanh]] = {"relu": ReLU, "tanh": Tanh}
@@ -312,9 +312,9 @@ class Network:
         return Rows(rows, labels, (np.dtype(dtype), np.dtype(dtype)))
 
     def coordinate_losses(
-        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
-    ) -> Array:
-        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step.
+        self, parameters: Arrays, inputs: Array, targets: Array, steps: Mapping[str, ArrayLike], rng: Rng = None
+    ) -> dict[str, Array]:
+        """Return the `loss` with each entry of some parameters moved alone, by each of its steps.
 
         How, without a forward pass an entry, is told in `trainer.network.sweep`.
 
@@ -322,19 +322,23 @@ class Network:
         ----------
         parameters, inputs, targets
             As in `loss`.
-        name : str
-            Whose entries to move, one at a time.
-        step : float, complex, or ndarray of the shape of ``parameters[name]``
-            Added to the entry.
+        steps : dict of str to array-like of shape (n_steps, *shape of the parameter)
+            Added to the entries of that parameter, one at a time; real or complex, as many for each parameter.
         rng : numpy.random.Generator, optional
             Every evaluation sees the masks that `loss` would draw from it now; it is not advanced.
 
+        Returns
+        -------
+        dict of str to ndarray of shape (n_steps, *shape of the parameter)
+
         Raises
         ------
+        TypeError
+            If `steps` are no mapping.
         ValueError
-            If `name` is no parameter of this network.
+            If they name no parameter of this network, or are of another shape.
         """
-        return Sweep(self, parameters, inputs, targets, name, rng).coordinate_losses(step)
+        return Sweep(self, parameters, inputs, targets, rng).coordinate_losses(checked_steps(self.shapes, steps))
 
 
 def _checked_sizes(layer_sizes: Sequence[int], n_outputs: int | None) -> tuple[int, ...]:

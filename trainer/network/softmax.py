@@ -1,6 +1,6 @@
 """SoftmaxNetwork: the same layers for more than two classes, and the cross-entropy on their logits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from trainer.network.demands import checked_classes
 from trainer.network.losses import WeightedBinaryCrossEntropy
 from trainer.network.network import Network
 from trainer.network.parameters import Array, Arrays, Rng
-from trainer.network.sweep import Step, plain_losses
+from trainer.network.sweep import checked_steps, plain_losses
 from trainer.rows import Rows
 
 
@@ -82,10 +82,10 @@ class SoftmaxNetwork(Network):
         return Rows(rows, labels, (np.dtype(dtype), np.dtype(np.intp)))
 
     def coordinate_losses(
-        self, parameters: Arrays, inputs: Array, targets: Array, name: str, step: Step, rng: Rng = None
-    ) -> Array:
-        """Return, in the shape of ``parameters[name]``, the `loss` with that one entry moved by its step."""
-        return plain_losses(self, parameters, inputs, targets, name, step, rng)
+        self, parameters: Arrays, inputs: Array, targets: Array, steps: Mapping[str, ArrayLike], rng: Rng = None
+    ) -> dict[str, Array]:
+        """Return the `loss` with each entry of some parameters moved alone, by each of its `steps`, as in `Network`."""
+        return plain_losses(self, parameters, inputs, targets, checked_steps(self.shapes, steps), rng)
 
 
 class SoftmaxCrossEntropy(WeightedBinaryCrossEntropy):

@@ -1,6 +1,7 @@
 """Full coverage, against the table of verdicts: what is FAIL, what is not, and what says that it cannot tell."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -374,3 +375,25 @@ def test_a_loss_that_is_nan_beside_the_point_hides_no_mistake(refusing):
         assert report.verdict is Verdict.PASS, (way, str(report))
     for way, report in verdicts(own, -1.01 / point, point).items():
         assert report.verdict is Verdict.FAIL, (way, str(report))
+
+
+def test_tensors_that_pass_together_are_reported_as_those_that_pass_one_by_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    point = {"W": rng.standard_normal((5, 7)), "b": 1e-3 * rng.standard_normal(3), "c": np.array(0.4)}
+    point["W"][2, 3] = 0.0
+
+    def gradients(p):
+        return {name: 3.0 * value**2 for name, value in p.items()}
+
+    together = check_gradients(lambda p: sum((value**3).sum() for value in p.values()), gradients, point, step=1e-4)
+    monkeypatch.setattr("checks.judge.full._passed_together", lambda *given: None)
+    alone = check_gradients(lambda p: sum((value**3).sum() for value in p.values()), gradients, point, step=1e-4)
+    assert together.verdict is alone.verdict is Verdict.PASS
+    for one, other in zip(together.tensors.values(), alone.tensors.values(), strict=True):
+        for name, value in vars(other).items():
+            if name == "entries":
+                for part in vars(value):
+                    np.testing.assert_array_equal(getattr(one.entries, part), getattr(value, part))
+            else:
+                assert getattr(one, name) == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
+    assert pickle.loads(pickle.dumps(together)).to_dict() == together.to_dict()

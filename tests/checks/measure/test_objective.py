@@ -24,7 +24,7 @@ def test_every_evaluation_counts_and_the_value_is_kept():
     own = make(lambda p: calls.append(1) or cubes(p))
     assert own.value == own.value == cubes(POINT)
     own.along(np.ones(18), 0.1)
-    own.moved_losses([("W", np.full(15, 0.1))])
+    own.moved_losses({"W": np.full((1, 15), 0.1)})
     own.complex_along(np.ones(18), 1e-30)
     assert own.evaluations == len(calls) == 1 + 1 + 15 + 1
 
@@ -32,7 +32,7 @@ def test_every_evaluation_counts_and_the_value_is_kept():
 def test_a_move_touches_one_coordinate_and_is_taken_back():
     seen = []
     own = make(lambda p: seen.append({name: value.copy() for name, value in p.items()}) or cubes(p))
-    own.moved_losses([("W", np.where(np.arange(15) == 4, 0.25, 0.5))])
+    own.moved_losses({"W": np.where(np.arange(15) == 4, 0.25, 0.5)[None]})
     own.at(own.point)
     expected = POINT["W"].copy()
     expected[1, 1] += 0.25

@@ -25,7 +25,7 @@ def probe(bug=None):
 
 
 def report(of, *, fast=True, **options):
-    fast_way = of.coordinate_losses if fast else None
+    fast_way = (lambda name, step: of.coordinate_losses({name: step[None]})[name][0]) if fast else None
     return check_gradients(of.loss, of.gradients, of.parameters, coordinate_losses=fast_way, **options)
 
 

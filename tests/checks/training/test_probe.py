@@ -95,7 +95,7 @@ def test_a_frozen_mask_is_the_same_in_every_evaluation_and_another_in_every_prob
 def test_coordinate_losses_are_the_loss_with_one_entry_moved(frozen):
     own = state(dropout=0.5, l2=1e-2)
     drawn = probe(own, frozen=frozen)
-    moved = drawn.coordinate_losses("W2", np.full((3, 5), 0.1))
+    moved = drawn.coordinate_losses({"W2": np.full((1, 3, 5), 0.1)})["W2"][0]
     parameters = {name: value.copy() for name, value in drawn.parameters.items()}
     parameters["W2"][2, 1] += 0.1
     assert moved[2, 1] == pytest.approx(drawn.loss(parameters), rel=1e-13)

@@ -239,16 +239,22 @@ def swept(monkeypatch):
     """Count the sweeps that are compiled."""
     from trainer.compiled import sweep_kernels
 
-    calls, own = [], sweep_kernels.moved_margins
-    monkeypatch.setattr(sweep_kernels, "moved_margins", lambda *given: (calls.append(given[4]), own(*given))[1])
+    calls, own = [], sweep_kernels.moved_losses
+    monkeypatch.setattr(sweep_kernels, "moved_losses", lambda *given: (calls.extend(given[-1]), own(*given))[1])
     return calls
+
+
+def repeated(network, *steps):
+    """Give steps for every tensor, from numbers or arrays by name."""
+    return {
+        name: np.array([np.broadcast_to(step[name] if isinstance(step, dict) else step, shape) for step in steps])
+        for name, shape in network.shapes.items()
+    }
 
 
 @pytest.mark.parametrize("sizes", [(7, 1), (7, 5, 1), (7, 5, 3, 1), (7, 1, 5, 1), (7, 3, 5, 2, 3, 1)])
 @pytest.mark.parametrize("options", [{}, {"positive_weight": 3.7, "l2": 0.01}])
-@pytest.mark.parametrize("together", [1, 1_000_000])
-def test_coordinate_losses_are_those_of_the_layers(sizes, options, together, swept, monkeypatch):
-    monkeypatch.setattr("trainer.compiled.network.TOGETHER", together)
+def test_coordinate_losses_are_those_of_the_layers(sizes, options, swept):
     network, plain = CompiledNetwork(sizes, **options), Network(sizes, **options)
     n_layers = len(sizes) - 1
     for seed in range(5):
@@ -256,12 +262,15 @@ def test_coordinate_losses_are_those_of_the_layers(sizes, options, together, swe
         parameters = plain.initial_parameters(rng)
         parameters.vector += rng.standard_normal(parameters.vector.size) / 10 * (seed > 0)  # seed 0: biases are zero
         inputs, targets = rows("float64", seed=seed)
-        for name, shape in network.shapes.items():
-            for step in (1e-5, -0.3, rng.standard_normal(shape)):
-                mine = network.coordinate_losses(parameters, inputs, targets, name, step)
-                theirs = plain.coordinate_losses(parameters, inputs, targets, name, step)
-                assert mine.shape == shape
-                np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-15)
+        far = {name: rng.standard_normal(shape) for name, shape in network.shapes.items()}
+        for steps in (repeated(network, 1e-5, -1e-5), repeated(network, -0.3), repeated(network, far, 2e-4, -7.0)):
+            mine, theirs = (one.coordinate_losses(parameters, inputs, targets, steps) for one in (network, plain))
+            assert mine.keys() == theirs.keys() == network.shapes.keys()
+            for name, shape in network.shapes.items():
+                assert mine[name].shape == (len(steps[name]), *shape)
+                np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-14, atol=1e-15)
+                alone = network.coordinate_losses(parameters, inputs, targets, {name: steps[name]})
+                np.testing.assert_allclose(alone[name], mine[name], rtol=1e-14, atol=1e-15)
     assert set(swept) == set(range(max(0, n_layers - 3), n_layers))  # further up, products are better than loops
 
 
@@ -275,12 +284,32 @@ def test_what_is_not_compiled_is_left_to_the_layers(swept):
         (parameters, 1e-5, generator),
         (single, np.float32(1e-2), None),
     ):
-        given = [inputs.astype(point.vector.dtype), targets, "W1", step, rng]
+        given = [inputs.astype(point.vector.dtype), targets, repeated(network, step), rng]
         mine = network.coordinate_losses(point, *copy.deepcopy(given))
-        np.testing.assert_array_equal(mine, plain.coordinate_losses(point, *copy.deepcopy(given)))
+        np.testing.assert_equal(mine, plain.coordinate_losses(point, *copy.deepcopy(given)))
     with pytest.raises(ValueError, match="Unknown parameter"):
-        network.coordinate_losses(parameters, inputs, targets, "W9", 1e-5)
+        network.coordinate_losses(parameters, inputs, targets, {"W9": np.ones((1, 5, 7))})
+    assert network.coordinate_losses(parameters, inputs, targets, {}) == {}
     assert not swept
+
+
+@pytest.mark.parametrize("kind", [CompiledNetwork, Network])
+@pytest.mark.parametrize("scale", [1.0, 30.0])  # at 30, rows are told apart up to exp(-40) and less
+def test_slopes_of_a_sweep_are_as_sharp_as_those_of_two_losses(kind, scale):
+    network = kind((7, 5, 3, 1), positive_weight=3.7)
+    parameters = network.initial_parameters(np.random.default_rng(0))
+    parameters.vector += 0.1  # biases of zero would be kinks
+    parameters["W3"][...] *= scale
+    inputs, targets = rows("float64", 33)
+    h = 1e-5
+    steps = repeated(network, h, -h)
+    swept = network.coordinate_losses(parameters, inputs, targets, steps)
+    unmoved = network.loss(parameters, inputs, targets)
+    for name, (plus, minus) in swept.items():
+        exact = Network.coordinate_losses(network, parameters, inputs, targets, {name: 1e-30j * steps[name]})
+        slopes, exact = (plus - minus) / (2 * h), exact[name][0].imag / (1e-30 * h)
+        # a last place of the loss, twice, and the curvature of the slope
+        assert np.abs(slopes - exact).max() <= 2 * np.finfo(float).eps * unmoved / h + 1e-10 * np.abs(exact).max()
 
 
 def test_a_subclass_with_a_loss_of_its_own_is_swept_by_that(swept):
@@ -293,7 +322,7 @@ def test_a_subclass_with_a_loss_of_its_own_is_swept_by_that(swept):
     inputs, targets = rows("float64", n_features=3)
     moved = parameters.copy()
     moved["W1"][1, 2] += 0.1
-    losses = network.coordinate_losses(parameters, inputs, targets, "W1", 0.1)
+    losses = network.coordinate_losses(parameters, inputs, targets, {"W1": np.full((1, 2, 3), 0.1)})["W1"][0]
     assert losses[1, 2] == pytest.approx(network.loss(moved, inputs, targets), rel=1e-14)
     assert not swept
 
@@ -313,7 +342,7 @@ def test_a_full_check_is_swept_compiled_and_gives_the_verdicts_of_the_layers(swe
                     return dict(right) | {"W2": factor * right["W2"]}
 
                 def sweep(name, step, network=network, parameters=parameters):
-                    return network.coordinate_losses(parameters, inputs, targets, name, step)
+                    return network.coordinate_losses(parameters, inputs, targets, {name: step[None]})[name][0]
 
                 def loss(p, network=network):
                     return network.loss(p, inputs, targets)

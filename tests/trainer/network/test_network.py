@@ -125,7 +125,7 @@ def test_no_call_leaves_a_trace():
     values = [array.copy() for array in (parameters.vector, inputs, targets)]
     first = network.loss_and_gradients(parameters, inputs, targets)[1]
     network.loss_and_gradients(parameters, inputs[:3], targets[:3], np.random.default_rng(0))
-    network.coordinate_losses(parameters, inputs, targets, "W1", 1e-5)
+    network.coordinate_losses(parameters, inputs, targets, {"W1": np.full((2, *network.shapes["W1"]), 1e-5)})
     second = network.loss_and_gradients(parameters, inputs, targets)[1]
     np.testing.assert_array_equal(first.vector, second.vector)
     for array, value in zip((parameters.vector, inputs, targets), values, strict=True):

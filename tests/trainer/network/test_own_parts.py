@@ -58,7 +58,9 @@ def test_they_are_checked_and_swept(network):
     parameters = network.initial_parameters(RNG)
     for name, value in parameters.items():
         value += 0.1 * RNG.standard_normal(value.shape)
-        moved = network.coordinate_losses(parameters, INPUTS, TARGETS, name, 0.25)
+        moved = network.coordinate_losses(
+            parameters, INPUTS, TARGETS, {name: np.full((1, *network.shapes[name]), 0.25)}
+        )[name][0]
         other = parameters.copy()
         other[name].flat[-1] += 0.25
         assert moved.flat[-1] == pytest.approx(network.loss(other, INPUTS, TARGETS), rel=1e-13)

@@ -43,7 +43,7 @@ def test_the_gradient_of_the_network_is_the_slope_of_its_loss(weights, activatio
         derivative="complex",
     )
     assert report.difference < 1e-14
-    moved = network.coordinate_losses(parameters, inputs, CLASSES, "b2", 0.25)
+    moved = network.coordinate_losses(parameters, inputs, CLASSES, {"b2": np.full((1, 4), 0.25)})["b2"][0]
     other = parameters.copy()
     other["b2"][2] += 0.25
     assert moved[2] == network.loss(other, inputs, CLASSES)

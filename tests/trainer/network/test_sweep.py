@@ -47,6 +47,12 @@ def plain(network, parameters, inputs, targets, name, step, rng):
     return losses
 
 
+def swept(network, parameters, inputs, targets, name, step, rng=None):
+    """Give the coordinate losses of one tensor and one step."""
+    steps = np.broadcast_to(step, parameters[name].shape)
+    return network.coordinate_losses(parameters, inputs, targets, {name: steps[None]}, rng)[name][0]
+
+
 def assert_equal_to_rounding(actual, expected):
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
@@ -68,7 +74,7 @@ def test_structured_equals_plain(sizes, activation, dropout, l2, positive_weight
     for name in parameters:
         steps = STEPS[step](parameters[name].shape)
         CountingNetwork.n_evaluations = 0
-        actual = network.coordinate_losses(parameters, inputs, targets, name, steps, rng)
+        actual = swept(network, parameters, inputs, targets, name, steps, rng)
         assert CountingNetwork.n_evaluations == 1  # the base alone: the structured way was taken
         assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, name, steps, rng))
 
@@ -77,10 +83,10 @@ def test_structured_equals_plain(sizes, activation, dropout, l2, positive_weight
 def test_the_size_of_a_block_changes_nothing(block, monkeypatch):
     network, parameters, inputs, targets = example((5, 7, 3, 1), dropout=0.4)
     rng = np.random.default_rng(9)
-    expected = {name: network.coordinate_losses(parameters, inputs, targets, name, 0.1, rng) for name in parameters}
+    expected = {name: swept(network, parameters, inputs, targets, name, 0.1, rng) for name in parameters}
     monkeypatch.setattr(sweep, "BLOCK", block)
     for name in parameters:
-        actual = network.coordinate_losses(parameters, inputs, targets, name, 0.1, rng)
+        actual = swept(network, parameters, inputs, targets, name, 0.1, rng)
         assert_equal_to_rounding(actual, expected[name])
 
 
@@ -88,7 +94,7 @@ def test_the_generator_is_not_advanced_and_the_arguments_not_touched():
     network, parameters, inputs, targets = example((5, 7, 3, 1), dropout=0.4)
     rng = np.random.default_rng(9)
     before = copy.deepcopy((rng.bit_generator.state, parameters.vector, inputs, targets))
-    network.coordinate_losses(parameters, inputs, targets, "W2", 0.1, rng)
+    swept(network, parameters, inputs, targets, "W2", 0.1, rng)
     after = (rng.bit_generator.state, parameters.vector, inputs, targets)
     assert before[0] == after[0]
     for old, new in zip(before[1:], after[1:], strict=True):
@@ -101,16 +107,16 @@ def test_complex_parameters_may_be_moved_by_a_real_step():
     moved = parameters.astype(complex)
     moved.vector += 1e-30j * direction
     for name in parameters:
-        actual = network.coordinate_losses(moved, inputs, targets, name, 1e-3)
+        actual = swept(network, moved, inputs, targets, name, 1e-3)
         assert_equal_to_rounding(actual, plain(network, moved, inputs, targets, name, 1e-3, None))
 
 
 def test_float32_stays_float32():
     network, parameters, inputs, targets = example((5, 7, 1), l2=0.3)
     single = parameters.astype(np.float32)
-    losses = network.coordinate_losses(single, inputs.astype(np.float32), targets, "W1", 0.01)
+    losses = swept(network, single, inputs.astype(np.float32), targets, "W1", np.float32(0.01))
     assert losses.dtype == np.float32
-    expected = network.coordinate_losses(parameters, inputs, targets, "W1", 0.01)
+    expected = swept(network, parameters, inputs, targets, "W1", 0.01)
     np.testing.assert_allclose(losses, expected, rtol=2e-6)  # float32 eps 1.2e-7, a dozen roundings
 
 
@@ -189,16 +195,48 @@ def test_whatever_is_replaced_the_losses_are_those_of_the_network_as_it_is(what,
     network = replace(original, what)
     rng = np.random.default_rng(9)
     for name in parameters:
-        actual = network.coordinate_losses(parameters, inputs, targets, name, step, rng)
+        actual = swept(network, parameters, inputs, targets, name, step, rng)
         assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, name, step, rng))
-        untouched = original.coordinate_losses(parameters, inputs, targets, name, step, rng)
+        untouched = swept(original, parameters, inputs, targets, name, step, rng)
         assert not np.allclose(actual, untouched, rtol=1e-9, atol=0)
 
 
-def test_an_unknown_name_is_refused():
+@pytest.mark.parametrize(
+    ("steps", "error", "message"),
+    [
+        ({"W9": np.ones((1, 1, 5))}, ValueError, r"Unknown parameter. Expected one of W1, b1. Received 'W9'"),
+        (
+            {"W1": np.ones((1, 5))},
+            ValueError,
+            r"of W1 have the wrong shape. Expected \(1, 1, 5\). Received \(1, 5\)",
+        ),
+        (
+            {"W1": np.ones((2, 1, 5)), "b1": np.ones((3, 1))},
+            ValueError,
+            r"of b1 .* Expected \(2, 1\). Received \(3, 1\)",
+        ),
+        ({"W1": 1e-5}, ValueError, r"steps of W1 have the wrong shape. Expected \(n_steps, 1, 5\). Received \(\)"),
+        ({"W1": np.ones((0, 1, 5))}, ValueError, r"Expected \(n_steps, 1, 5\). Received \(0, 1, 5\)"),
+        ("W1", TypeError, r"steps are of the wrong kind. Expected a mapping .* Received str"),
+    ],
+)
+def test_steps_that_are_none_are_refused(steps, error, message):
     network, parameters, inputs, targets = example((5, 1))
-    with pytest.raises(ValueError, match=r"Unknown parameter. Expected one of W1, b1. Received 'W9'"):
-        network.coordinate_losses(parameters, inputs, targets, "W9", 1e-3)
+    with pytest.raises(error, match=message):
+        network.coordinate_losses(parameters, inputs, targets, steps)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_all_tensors_and_steps_at_once_give_what_each_gives_alone(sizes, activation):
+    network, parameters, inputs, targets = example(sizes, activation=activation, l2=0.3)
+    rng = np.random.default_rng(5)
+    steps = {name: rng.standard_normal((3, *shape)) for name, shape in network.shapes.items()}
+    together = network.coordinate_losses(parameters, inputs, targets, steps)
+    assert together.keys() == steps.keys()
+    for name, several in steps.items():
+        for losses, step in zip(together[name], several, strict=True):
+            assert_equal_to_rounding(losses, swept(network, parameters, inputs, targets, name, step))
 
 
 def dead_rows(network, parameters, inputs):
@@ -214,7 +252,7 @@ def test_rows_on_which_nothing_changes_may_be_left_out(shift, step):
     if shift == -1.5:
         assert 0 < dead_rows(network, parameters, inputs).min() < len(inputs)
     for name in parameters:
-        actual = network.coordinate_losses(parameters, inputs, targets, name, step)
+        actual = swept(network, parameters, inputs, targets, name, step)
         assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, name, step, None))
 
 
@@ -223,7 +261,7 @@ def test_no_row_is_left_out_where_a_later_layer_mixes_the_rows(step):
     network, parameters, inputs, targets = example((5, 7, 3, 6, 1))
     network.layers[3] = BatchMean()
     CountingNetwork.n_evaluations = 0
-    actual = network.coordinate_losses(parameters, inputs, targets, "W1", step)
+    actual = swept(network, parameters, inputs, targets, "W1", step)
     assert CountingNetwork.n_evaluations == 1
     assert_equal_to_rounding(actual, plain(network, parameters, inputs, targets, "W1", step, None))
 
@@ -231,8 +269,35 @@ def test_no_row_is_left_out_where_a_later_layer_mixes_the_rows(step):
 @pytest.mark.parametrize("columns", [1, 100, 1_000])
 def test_the_number_of_columns_held_at_once_changes_nothing(columns, monkeypatch):
     network, parameters, inputs, targets = example((5, 7, 3, 1))
-    expected = {name: network.coordinate_losses(parameters, inputs, targets, name, 0.1) for name in parameters}
+    expected = {name: swept(network, parameters, inputs, targets, name, 0.1) for name in parameters}
     monkeypatch.setattr(sweep, "COLUMNS", columns)
     for name in parameters:
-        actual = network.coordinate_losses(parameters, inputs, targets, name, 0.1)
+        actual = swept(network, parameters, inputs, targets, name, 0.1)
         assert_equal_to_rounding(actual, expected[name])
+
+
+def test_only_rows_with_a_kink_in_reach_are_evaluated_entry_by_entry(monkeypatch):
+    network, parameters, inputs, targets = example((5, 7, 3, 6, 1), l2=0.3, positive_weight=3.5)
+    seen, own = [], sweep._Column._add_bent
+    monkeypatch.setattr(
+        sweep._Column,
+        "_add_bent",
+        lambda self, *given: (seen.append(np.argwhere(given[-1]).tolist()), own(self, *given)),
+    )
+    swept(network, parameters, inputs, targets, "W1", 1e-6)
+    assert not seen
+    sums = inputs @ parameters["W1"].T + parameters["b1"]
+    for side in (1, -1):  # unit 2 is on, or off, by less than a step on row 4
+        near = parameters.copy()
+        near["b1"][2] += side * 1e-7 - sums[4, 2]
+        seen.clear()
+        actual = swept(network, near, inputs, targets, "W1", 1e-6)
+        assert seen == [[[2, 4]]]
+        assert_equal_to_rounding(actual, plain(network, near, inputs, targets, "W1", 1e-6, None))
+    second = np.maximum(sums, 0) @ parameters["W2"].T + parameters["b2"]
+    near = parameters.copy()
+    near["b2"][1] -= second[6, 1]  # a kink of the next layer
+    seen.clear()
+    actual = swept(network, near, inputs, targets, "W1", 1e-6)
+    assert {row for _, row in seen[0]} == {6}
+    assert_equal_to_rounding(actual, plain(network, near, inputs, targets, "W1", 1e-6, None))
