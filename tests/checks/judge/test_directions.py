@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict, check_gradients
-from checks.judge.power import excluded_error, random_direction, reading_below
+from checks.judge.power import TWICE, excluded_error, random_direction, reading_below
 
 WAYS = ["central", "complex"]
 
@@ -167,6 +167,13 @@ def test_for_one_direction_the_miss_probability_is_the_largest_section_of_a_cube
     # P(miss) = 2 · sqrt(2) / sqrt(12) · tau / (reach · ||e||); a normal direction would have 0.80 in place of 0.82.
     assert 0.8165 * 1.0 / excluded_error(1.0, 1.0) == pytest.approx(0.01, rel=1e-4)
     assert reading_below(0.8165) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_an_error_of_rank_one_hides_behind_two_directions_in_1_percent_at_most_and_hardly_less():
+    # The worst case of the bound: both factors along the diagonal of two coordinates, where a cube is thickest.
+    rng = np.random.default_rng(0)
+    first, second = (random_direction(rng, 600_000).reshape(2, -1).sum(axis=0) / math.sqrt(2.0) for _ in range(2))
+    assert 0.008 < np.mean(np.abs(first * second) <= TWICE) <= 0.01
 
 
 def test_a_direction_has_coordinates_of_variance_1_and_mean_0():
