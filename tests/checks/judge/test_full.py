@@ -69,6 +69,16 @@ def test_any_subgradient_at_a_kink_is_no_mistake(kind, refusing, share):
     assert full.kinks == (1 if share == 0.5 else 0) or (kind == "abs" and not refusing)
 
 
+def test_of_several_entries_at_kinks_every_one_is_set_aside():
+    def loss(x):
+        return np.abs(x[:3]).sum() + (x[3:] ** 3).sum()
+
+    smooth = np.tile(SMOOTH, 3)
+    gradient, point = np.concatenate([np.zeros(3), 3.0 * smooth**2]), np.concatenate([np.zeros(3), smooth])
+    report = check_gradients(refuse(loss), gradient, point, derivative="central")
+    assert (report.verdict, report.kinks) == (Verdict.PASS, 3)
+
+
 @pytest.mark.parametrize("beyond", [-0.5, 1.5])
 @pytest.mark.parametrize("refusing", [False, True])
 @pytest.mark.parametrize("kind", ["abs", "relu", "hinge"])
