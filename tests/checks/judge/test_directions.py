@@ -296,3 +296,18 @@ def test_an_error_of_five_thresholds_is_found_by_a_single_check_in_97_percent(ca
         report = check(network, wrong, rng, derivative=derivative, complex_confirmed=derivative == "complex")
         found += report.verdict is Verdict.FAIL and report.culprits[0].name == "W1"
     assert found >= 291 if derivative == "complex" else found >= 270
+
+
+def test_a_gradient_of_zero_on_the_tread_of_a_stair_is_left_open_where_a_longer_step_crosses_to_the_next():
+    point, verdicts = {"a": np.zeros(2), "b": np.array([0.7, -1.3, 0.4])}, []
+    for seed in range(9):
+        report = check_gradients(
+            lambda p: np.floor(37.0 * p["a"].real + 0.5).sum() / 37.0 + (p["b"] ** 3).sum(),
+            {"a": np.zeros(2), "b": 3.0 * point["b"] ** 2},
+            point,
+            coverage="directions",
+            rng=np.random.default_rng(seed),
+        )
+        verdicts.append(report.tensors["a"].verdict)
+    assert verdicts.count(Verdict.UNDECIDED) >= 4
+    assert Verdict.FAIL not in verdicts
