@@ -12,6 +12,8 @@ fraud: $(VENV)/core
 # Two processes with one thread each: with more, the many small products of the tests wait for each other.
 test: export OPENBLAS_NUM_THREADS = 1
 test: export OMP_NUM_THREADS = 1
+# It starts a hundred processes: what one has compiled the others read, whatever the shell says of that.
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 

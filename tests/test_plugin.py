@@ -58,7 +58,7 @@ def run(folder, *arguments):
     """Run pytest over a folder, in a process of its own, with the plugin; warnings are errors."""
     command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "pytest_backproof", "-W", "error", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # others take seconds to load
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
@@ -90,7 +90,7 @@ def test_a_table_says_which_checks_ran_what_they_exclude_and_what_was_not_exerci
 
 
 def test_workers_send_what_they_hear_and_the_option_reaches_them(suite):
-    rows = table(run(suite, "-n", "2", "--gradients=directions"))
+    rows = table(run(suite, "-p", "xdist", "-n", "2", "--gradients=directions"))
     assert set(rows) == {f"test_suite.py::test_{name}" for name in ("right", "many[5]", "many[7]", "wrong", NAMED)}
     assert rows["test_suite.py::test_many[5]"][0] == "3"
     assert {name for name, row in rows.items() if "(99%)" in row[2]} == {

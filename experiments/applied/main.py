@@ -43,7 +43,7 @@ def _measured(*, quick: bool) -> tuple[list[Figure], list[str]]:
         missed = [f"MISSED: {what}" for what, found in hits.items() if not found]
         figures.append(_all(name, sum(hits.values()), len(hits), missed))
         lines += missed
-    figures += _sizes(campaign.errors(12 if quick else 120))
+    figures += _sizes(campaign.errors(6 if quick else 120))
     looks: Counter[str] = Counter()
     for what, answers in campaign.correct(1 if quick else 8, 1 if quick else 9):
         looks.update(verdict.value for verdict, _ in answers)
@@ -55,7 +55,7 @@ def _measured(*, quick: bool) -> tuple[list[Figure], list[str]]:
     same = list(campaign.same_bits())
     figures.append(_all("training ends with the same bits with and without the check", sum(same), len(same), []))
     for dtype, compiled in campaign.SETTINGS:
-        taken = quartiles(campaign.steps_a_look(compiled=compiled, dtype=dtype, repetitions=5 if quick else 25))
+        taken = quartiles(campaign.steps_a_look(compiled=compiled, dtype=dtype, repetitions=2 if quick else 25))
         name = f"time of the second question, {dtype}, {'compiled' if compiled else 'numpy alone'}: training steps"
         limit = None if quick else PRICE[compiled]  # a busy machine must not fail a test
         figures.append(compared(name, taken, limit, lower=True, unit=""))

@@ -1,5 +1,7 @@
 """Run folders of the main job, made once for all tests that only read them."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -36,14 +38,20 @@ for name, options in RUNS.items():
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Give a function: the folder of a run, by its name in `RUNS`; to be read and not written.
 
-    A process of its own makes them: what the first test to ask for one has patched would otherwise be in it.
+    A process of its own makes them: what the first test to ask for one has patched would otherwise be in it. The
+    processes of a suite share them.
     """
-    root = tmp_path_factory.mktemp("runs")
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kept"
 
     def folder(name: str) -> Path:
-        if not (root / name).exists():
-            command = [sys.executable, "-c", MAKE.replace("RUNS", repr(RUNS)), *SMALL, str(root)]
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        root.mkdir(exist_ok=True)
+        with (root / "made").open("a+") as made:
+            fcntl.flock(made, fcntl.LOCK_EX)
+            if not made.tell():
+                command = [sys.executable, "-c", MAKE.replace("RUNS", repr(RUNS)), *SMALL, str(root)]
+                subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+                made.write("all of them")
         return root / name
 
     return folder

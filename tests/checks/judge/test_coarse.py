@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -135,6 +136,23 @@ def test_one_entry_that_is_missing_is_found_and_named(low):
     assert finding.verdict is Verdict.FAIL
     if finding.worst is not None:
         assert finding.worst == np.argmax(np.abs(gradients(parameters)["W2"]))
+
+
+def test_a_wrong_entry_is_said_to_be_off_by_its_share_of_the_largest():
+    stated = {}
+    for share in (0.6, 0.9):
+
+        def wrong(part, share=share):
+            part = np.array(part)
+            part.flat[np.argmin(np.abs(part))] += share * np.max(np.abs(part))
+            return part
+
+        finding = judged(*network(float16, 2), "W1", wrong, 2)
+        if finding.worst is not None:
+            stated[share] = float(re.search(r"off by (\S+) of the largest", finding.evidence)[1])
+    assert stated
+    for share, said in stated.items():
+        assert said == pytest.approx(share, rel=0.4)
 
 
 @low

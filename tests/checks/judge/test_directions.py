@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from checks import Verdict, check_gradients
-from checks.judge.power import excluded_error, random_direction, reading_below
+from checks.judge.power import TWICE, excluded_error, random_direction, reading_below
 
 WAYS = ["central", "complex"]
 
@@ -169,6 +169,13 @@ def test_for_one_direction_the_miss_probability_is_the_largest_section_of_a_cube
     assert reading_below(0.8165) == pytest.approx(1.0, rel=1e-4)
 
 
+def test_an_error_of_rank_one_hides_behind_two_directions_in_1_percent_at_most_and_hardly_less():
+    # The worst case of the bound: both factors along the diagonal of two coordinates, where a cube is thickest.
+    rng = np.random.default_rng(0)
+    first, second = (random_direction(rng, 600_000).reshape(2, -1).sum(axis=0) / math.sqrt(2.0) for _ in range(2))
+    assert 0.008 < np.mean(np.abs(first * second) <= TWICE) <= 0.01
+
+
 def test_a_direction_has_coordinates_of_variance_1_and_mean_0():
     direction = random_direction(np.random.default_rng(0), 100_000)
     assert direction.mean() == pytest.approx(0.0, abs=5.0 / math.sqrt(100_000))
@@ -289,3 +296,18 @@ def test_an_error_of_five_thresholds_is_found_by_a_single_check_in_97_percent(ca
         report = check(network, wrong, rng, derivative=derivative, complex_confirmed=derivative == "complex")
         found += report.verdict is Verdict.FAIL and report.culprits[0].name == "W1"
     assert found >= 291 if derivative == "complex" else found >= 270
+
+
+def test_a_gradient_of_zero_on_the_tread_of_a_stair_is_left_open_where_a_longer_step_crosses_to_the_next():
+    point, verdicts = {"a": np.zeros(2), "b": np.array([0.7, -1.3, 0.4])}, []
+    for seed in range(9):
+        report = check_gradients(
+            lambda p: np.floor(37.0 * p["a"].real + 0.5).sum() / 37.0 + (p["b"] ** 3).sum(),
+            {"a": np.zeros(2), "b": 3.0 * point["b"] ** 2},
+            point,
+            coverage="directions",
+            rng=np.random.default_rng(seed),
+        )
+        verdicts.append(report.tensors["a"].verdict)
+    assert verdicts.count(Verdict.UNDECIDED) >= 4
+    assert Verdict.FAIL not in verdicts

@@ -12,7 +12,7 @@ WAYS = list(itertools.product(["full", "directions"], ["central", "complex"]))
 SEEDS = range(3)
 
 
-def verdicts(loss, gradients, parameters, **options):
+def verdicts(loss, gradients, parameters, seeds=SEEDS, **options):
     """Check in both coverages, with both derivatives, and along several directions."""
     return {
         (coverage, derivative, seed): check_gradients(
@@ -25,7 +25,7 @@ def verdicts(loss, gradients, parameters, **options):
             **options,
         )
         for coverage, derivative in WAYS
-        for seed in (SEEDS if coverage == "directions" else [0])
+        for seed in (seeds if coverage == "directions" else [0])
     }
 
 
@@ -68,6 +68,16 @@ def test_any_subgradient_at_a_kink_is_no_mistake(kind, refusing, share):
     assert full.verdict is Verdict.PASS
     # One side's slope is right here, and so is what the complex step takes for it; what lies between is set aside.
     assert full.kinks == (1 if share == 0.5 else 0) or (kind == "abs" and not refusing)
+
+
+def test_of_several_entries_at_kinks_every_one_is_set_aside():
+    def loss(x):
+        return np.abs(x[:3]).sum() + (x[3:] ** 3).sum()
+
+    smooth = np.tile(SMOOTH, 3)
+    gradient, point = np.concatenate([np.zeros(3), 3.0 * smooth**2]), np.concatenate([np.zeros(3), smooth])
+    report = check_gradients(refuse(loss), gradient, point, derivative="central")
+    assert (report.verdict, report.kinks) == (Verdict.PASS, 3)
 
 
 @pytest.mark.parametrize("beyond", [-0.5, 1.5])
@@ -215,9 +225,11 @@ COARSE = {
 def test_a_loss_of_lower_precision_never_fails_a_right_gradient(kind, distance, scale):
     rng = np.random.default_rng(0)
     minimum = np.linalg.lstsq(INPUTS, TARGETS, rcond=None)[0]
-    for _ in range(5):
+    for seed in range(5):  # a direction of its own at each point
         weights = minimum + distance * rng.standard_normal(5)
-        reports = verdicts(lambda w: COARSE[kind](w) * scale, lambda w: scale * squares_gradient(w), weights)
+        reports = verdicts(
+            lambda w: COARSE[kind](w) * scale, lambda w: scale * squares_gradient(w), weights, seeds=[seed]
+        )
         for way, report in reports.items():
             assert report.verdict is not Verdict.FAIL, (way, str(report))
 

@@ -85,6 +85,7 @@ def test_a_gradient_that_is_not_finite_where_the_loss_is_fails_and_the_other_ten
     found = judged(lambda p: 1.0, {"a": np.ones((2, 3)), "b": [1.0, 2.0, np.nan, 4.0, 5.0]}, point)
     assert (found.tensors["b"].verdict, found.tensors["b"].worst_index) == (Verdict.FAIL, (2,))
     assert found.tensors["a"].verdict is Verdict.UNDECIDED
+    assert math.isnan(found.tensors["a"].gradient_norm)  # nothing was measured in it
     assert [suspect.name for suspect in found.failing] == ["b"]
 
 

@@ -311,9 +311,12 @@ def test_every_planted_mistake_halts_and_names_a_right_tensor(name, network, lay
             trainer.fit(*data)
         return caught.value
 
-    first, second = error(applied=False), error()
+    first = error(applied=False)
     assert first.report.culprits[0].name in bug.tensors(network, layer), str(first)
     assert first.iteration in (2, 4, 6)
+    if coverage == "directions":
+        return  # the answer to the second question is the same for either coverage of the first
+    second = error()
     applied = second.report.applied
     assert second.iteration <= first.iteration
     if applied.verdict is Verdict.FAIL:  # else only the fresh rows of the first question show it

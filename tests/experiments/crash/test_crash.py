@@ -164,15 +164,18 @@ def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> Non
 
 
 SABOTAGE = """
-import sys, time
+import json, os, sys, time
 import experiments.runs.folder
 from trainer.storage.durable import Folder
 from experiments.crash import kills
-{sabotage}
-campaign = kills.Campaign(kills.QUICK[0], {runs}, {first}, 0, on_disk=False)
-row = kills.judge(kills.run_campaign(campaign), 1)
-print(row.measured, row.failures)
-sys.exit(row.met)
+for name, (sabotage, runs, first) in json.loads(sys.argv[1]).items():
+    if not (child := os.fork()):  # which loads nothing again
+        exec(sabotage)
+        campaign = kills.Campaign(kills.QUICK[0], runs, first, 0, on_disk=False)
+        row = kills.judge(kills.run_campaign(campaign), 1)
+        print(json.dumps([name, row.met, row.failures]), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 SLOWLY_IN_PLACE = """
 kills.MOMENTS = ("any",)
@@ -194,20 +197,25 @@ NO_PLACE = "from trainer.callbacks.base import Place; Place.state = Place.state.
 NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"
 
 
-@pytest.mark.parametrize(
-    ("sabotage", "first", "seen"),
-    [
-        (SLOWLY_IN_PLACE, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
-        (NO_LOCK, 3, "a second run was let into the folder"),
-        (NO_PLACE, 5, "another end: (parameters|history)"),
-    ],
-    ids=["slowly in place", "no lock", "no place"],
-)
-def test_runs_that_are_killed_show_what_a_protection_is_worth(sabotage: str, first: int, seen: str) -> None:
-    source = SABOTAGE.format(sabotage=sabotage, runs=3 if first == 0 else 1, first=first)
-    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert re.search(seen, done.stdout), done.stderr
-    assert done.returncode == 0
+#: What is taken away, how many runs are killed, from which on, and what is seen.
+SABOTAGES: dict[str, tuple[str, int, int, str]] = {
+    "slowly in place": (SLOWLY_IN_PLACE, 3, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
+    "no lock": (NO_LOCK, 1, 3, "a second run was let into the folder"),
+    "no place": (NO_PLACE, 1, 5, "another end: (parameters|history)"),
+}
+
+
+def test_runs_that_are_killed_show_what_a_protection_is_worth() -> None:
+    given = json.dumps({name: sabotage for name, (*sabotage, _) in SABOTAGES.items()})
+    done = subprocess.run(
+        [sys.executable, "-c", SABOTAGE, given], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    found = {name: (met, " ".join(failures)) for name, met, failures in map(json.loads, done.stdout.splitlines())}
+    assert found.keys() == SABOTAGES.keys(), done.stderr
+    for name, (*_, seen) in SABOTAGES.items():
+        met, failures = found[name]
+        assert not met, name
+        assert re.search(seen, failures), (name, failures)
 
 
 def samples(**growth: float) -> list[dict[str, float]]:

@@ -233,11 +233,15 @@ def spoilt(record: Record, text: str) -> Record:
     )
 
 
+@pytest.fixture(scope="module")
+def harmless(kept) -> Elements:
+    return Elements(page(spoilt(read_run(kept("halted")), "harmless")))
+
+
 @pytest.mark.usefixtures("extra")
 @pytest.mark.parametrize("text", EVIL)
-def test_text_from_outside_is_text_on_the_page_and_nothing_else(text: str, kept) -> None:
-    record = read_run(kept("halted"))
-    plain, evil = Elements(page(spoilt(record, "harmless"))), Elements(page(spoilt(record, text)))
+def test_text_from_outside_is_text_on_the_page_and_nothing_else(text: str, kept, request) -> None:
+    plain, evil = request.getfixturevalue("harmless"), Elements(page(spoilt(read_run(kept("halted")), text)))
     for tag in ("script", "img", "style"):
         assert len(evil.all(tag)) == len(plain.all(tag))
     names = {name for _, attributes in evil.found for name in attributes}

@@ -88,6 +88,24 @@ def test_the_forward_pass_by_hand():
     np.testing.assert_array_equal(network.hidden_activations(parameters, inputs)[0], [[1.5, 0.0]])
 
 
+def test_the_likelier_class_is_the_one_of_more_than_half_the_probability():
+    network, parameters, inputs, _ = example((5, 7, 3, 1))
+    for bias in (-0.3, 0.3):  # logits near zero, on either side
+        parameters["b3"][:] = bias
+        parameters["W3"] *= 0.1
+        likely = 1.0 / (1.0 + np.exp(-network.logits(parameters, inputs))) > 0.5
+        np.testing.assert_array_equal(network.predict(parameters, inputs), likely)
+        assert likely.any() == (bias > 0)
+
+
+def test_rows_of_one_class_are_refused_unless_they_are_only_to_be_looked_at():
+    network, _, inputs, _ = example((5, 7, 3, 1))
+    with pytest.raises(ValueError, match="one class only"):
+        network.checked_rows(inputs, np.zeros(len(inputs)), np.float64)
+    rows = network.checked_rows(inputs, np.zeros(len(inputs)), np.float64, both_classes=False)
+    assert len(rows.targets) == len(inputs)
+
+
 def test_without_a_generator_nothing_is_drawn_and_with_one_it_is():
     network, parameters, inputs, targets = example((5, 7, 3, 1), dropout=0.4)
     evaluation = network.loss(parameters, inputs, targets)
