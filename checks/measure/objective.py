@@ -69,6 +69,7 @@ class Objective:
         gradient_of: Callable[[Any], Structure] | None = None,
         n_jobs: int = 1,
         complex_confirmed: bool = False,
+        faithful: set[str] | None = None,
     ) -> None:
         self.layout = layout
         self.point = point
@@ -85,7 +86,7 @@ class Objective:
         self.notes: list[str] = [CONVENTION] if layout.is_complex else []  # what the reader of the report should know
         self._loss = loss
         self._coordinate_losses = coordinate_losses
-        self._faithful: set[str] = set()  # the tensors at which that was found to be the loss
+        self._faithful: set[str] = set() if faithful is None else faithful  # the tensors at which that is the loss
         self._count = _Count()
         self.is_staircase = False  # whether its noise, once measured, is more than the rounding of the final number
         self.is_rough = False  # whether it is so much more that no single slope tells anything
@@ -138,8 +139,6 @@ class Objective:
         """Give the length of a direction in units of ``max(1, |theta|)``."""
         return euclidean(direction / self.scale())
 
-    # One evaluation.
-
     def at(self, vector: Array) -> float:
         """Evaluate the loss at a real vector; the loss gets fresh arrays and may do with them what it likes."""
         # Beside the point the loss may be asked outside its domain: that is the check's doing, and no warning or
@@ -175,14 +174,12 @@ class Objective:
 
     def claimed_along(self, direction: Array, step: float) -> float:
         """Give what the gradient claims of the slope along a direction at ``point + step · direction``."""
-        if self.gradient_at is None:
-            return math.nan
-        return float(self.gradient_at(self.point + step * direction) @ direction)
+        gradient_at = self.gradient_at
+        return math.nan if gradient_at is None else float(gradient_at(self.point + step * direction) @ direction)
 
     def _gradient_at(self, gradient_of: Callable[[Any], Structure], vector: Array) -> Array:
         """Ask for the claimed gradient beside the point, NaN where it cannot be had; it counts as an evaluation."""
-        self._count.n += 1
-        self._count.is_elsewhere = True
+        self._count.n, self._count.is_elsewhere = self._count.n + 1, True
         with np.errstate(all="ignore"):
             try:
                 claimed = gradient_of(self.layout.unflatten(vector.copy()))
@@ -208,8 +205,7 @@ class Objective:
 
     def complex_at(self, vector: Array) -> complex:
         """Evaluate the loss at a complex vector, which it may do with what it likes; see `complex_along`."""
-        self._count.n += 1
-        self._count.is_elsewhere = True
+        self._count.n, self._count.is_elsewhere = self._count.n + 1, True
         value = complex(one_number(self._complex_call(lambda: self._loss(self.layout.unflatten(vector))), "c"))
         self.last = value.real
         return value
@@ -258,8 +254,7 @@ class Objective:
 
     def _twin(self, point: Array) -> "Objective":
         twin = Objective(self._loss, self.layout, point)
-        twin._is_beside = True
-        twin._count = self._count
+        twin._is_beside, twin._count = True, self._count
         return twin
 
     # Sweeps: the loss with each coordinate of one tensor moved on its own, in as many processes as asked for.

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 #: Rows of a probe: along one direction, a pass over more of them costs more than they add.
 ROWS = {"full": 64, "directions": 24}
 LOGGED_AT_MOST = 3  # violations of a run that goes on (on_failure="log") that are kept; the first tell the most
-THOROUGH_EVERY = 10  # checks along a random direction, of which the first looks closer, and at active units too
+THOROUGH_EVERY = 10  # checks, of which the first takes passes that nearly always tell nothing new
 
 
 class TrainingHaltedByCheck(TrainingHalted, GradientCheckError):
@@ -239,7 +239,7 @@ class GradientCheck(Callback):
             run.applied.complex_trust = True
         step = run.watch.step(state, self._applied_rng, run.applied.complex_trust)
         if step is not None:
-            thorough = len(step.targets) not in self._sizes or self._is_thorough(self.proof.applied.n)
+            thorough = len(step.targets) not in self._sizes or self.proof.applied.n % THOROUGH_EVERY == 0
             self._sizes.add(len(step.targets))
             applied = run.applied.ask(step, self._applied_rng, thorough=thorough)
             self._complex_confirmed |= bool(run.applied.complex_trust)
@@ -268,13 +268,12 @@ class GradientCheck(Callback):
             raise RuntimeError("the gradient check has no rows. Expected on_train_begin to be called first.")
         return self._run
 
-    def _is_thorough(self, n: int) -> bool:
-        """Say whether to take passes that along one direction would take as long as all the rest, at check n."""
-        return self.options.coverage == "full" or n % THOROUGH_EVERY == 0
-
     def _ask_first(self, state: TrainState, run: _Run) -> None:
         """Ask whether backprop is right, on rows of the check's own."""
         probe = run.storage.draw(state, run.sampler, self._rng, frozen=self.dropout == "frozen")
+        thorough = self.proof.n_checks % THOROUGH_EVERY == 0
+        if thorough:
+            run.storage.faithful.clear()
         generator = {} if self.violations is None else self._rng.bit_generator.state
         run.case = Case(probe, generator, self._complex_confirmed)
         known: dict[str, Any] = {"complex_confirmed": self._complex_confirmed, "storage": run.storage}
@@ -288,7 +287,7 @@ class GradientCheck(Callback):
         if new:  # once for each: the report of every check names them
             message = "iteration %d  gradient and slopes are zero, so nothing was tested, in %s%s"
             logger.warning(message, state.iteration, ", ".join(new), f" ({probe.inactivity()})")
-        self.proof.add(state.iteration, report, probe.exercised(thorough=self._is_thorough(self.proof.n_checks)))
+        self.proof.add(state.iteration, report, probe.exercised(thorough=thorough or report.coverage == "full"))
 
     def _add(self, state: TrainState, run: _Run, step: Step, applied: Applied) -> None:
         """Add an answer to the second question; at bad news the first is asked too, so that the case is whole."""
@@ -335,6 +334,7 @@ class GradientCheck(Callback):
                 "complex_trust": trust,
             },
             "report": None if self._kept_report is None else self._kept_report[1],
+            "faithful": [] if self._run is None else sorted(self._run.storage.faithful),
             "n_kept": self._n_kept,
             "violation": None if self.violation is None else self.violation.name,
         }
@@ -356,6 +356,7 @@ class GradientCheck(Callback):
         self._complex_confirmed = known.complex_confirmed
         self.proof = known.proof
         self.report = None if known.report is None else restored(known.report)
+        self._running().storage.faithful.update(known.faithful)
         self._n_kept = known.n_kept
         if known.violation is not None and self.violations is not None:
             self.violation = self.violations.path / known.violation

@@ -113,5 +113,6 @@ class CheckState:
     proof: Proof
     applied: AppliedState | None = field(default=None, metadata={"may_lack": True})
     report: KeptReport | None = field(default=None, metadata={"may_lack": True})
+    faithful: list[str] = field(default_factory=list, metadata={"may_lack": True})
     n_kept: Count = field(default=0, metadata={"may_lack": True})
     violation: str | None = field(default=None, metadata={"may_lack": True})

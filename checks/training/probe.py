@@ -67,7 +67,7 @@ class Probe:
         }
         if storage is None:
             return Objective.of(self.loss, self.parameters, self.gradients, **faster)
-        faster["gradient_of"] = self.gradients
+        faster |= {"gradient_of": self.gradients, "faithful": storage.faithful}
         return Objective(self.loss, storage.layout, storage.point.vector, storage.backprop(self), **faster)
 
     @property
@@ -163,6 +163,7 @@ class Storage:
         self.layout = Layout(parameters)
         self.point = parameters.astype(np.float64)
         self.gradient: Array = np.zeros(0)  # of the last check
+        self.faithful: set[str] = set()  # the tensors at which the sweep was found to be the loss
         self._lent = self.point.copy()  # what the network may write to
         self._out = self.point.copy() if lends else None
 

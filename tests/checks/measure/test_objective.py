@@ -52,14 +52,14 @@ def test_what_a_loss_keeps_of_a_sweep_stays_as_it_was_handed_over(unit):
 
     own = make(loss, {"W": POINT["W"].copy()})
     steps = np.full(15, 0.5)
-    own.moved_losses([("W", steps)]) if unit == 1.0 else own.complex_losses("W", steps)
+    own.moved_losses({"W": steps[None]}) if unit == 1.0 else own.complex_losses("W", steps)
     assert len(kept) == 15
     np.testing.assert_array_equal(kept, seen)
     assert not any(np.shares_memory(kept[number], kept[number + 1]) for number in range(14))
     np.testing.assert_array_equal(own.point, POINT["W"].ravel())
 
 
-@pytest.mark.parametrize("ask", [lambda own: own.value, lambda own: own.moved_losses([("W", np.ones(15))])])
+@pytest.mark.parametrize("ask", [lambda own: own.value, lambda own: own.moved_losses({"W": np.ones((1, 15))})])
 def test_how_a_loss_has_numpy_treat_errors_does_not_outlast_its_evaluation(ask):
     before = np.geterr()
 

@@ -137,27 +137,22 @@ def test_more_lost_than_the_precision_explains_is_found_and_nothing_is_where_the
     assert trainer.outcome == "completed"
 
 
-def test_along_directions_a_float32_step_is_made_again_at_the_first_of_ten_questions_and_of_every_size(monkeypatch):
+@dtypes
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_step_is_made_again_at_the_first_of_ten_questions_and_of_every_size(monkeypatch, coverage, dtype):
     asked, made = [], []
     ask, backprop = AppliedCheck.ask, AppliedCheck.backprop
-    monkeypatch.setattr(
-        AppliedCheck, "ask", lambda self, *a, **k: asked.append(len(a[0].targets)) or ask(self, *a, **k)
-    )
+    monkeypatch.setattr(AppliedCheck, "ask", lambda *a, **k: asked.append(len(a[1].targets)) or ask(*a, **k))
     monkeypatch.setattr(AppliedCheck, "backprop", lambda *a: made.append(len(asked)) or backprop(*a))
-    trainer = trainer_of(Network(SIZES, activation="tanh"), [], dtype="float32", epochs=5)
-    trainer.callbacks.append(GradientCheck(every=1, rows=16, coverage="directions"))
-    trainer.fit(X, Y)
+    check = GradientCheck(every=1, rows=16, coverage=coverage)
+    trainer_of(Network(SIZES, activation="tanh"), [check], dtype=dtype, epochs=5).fit(X, Y)
     assert asked == [20, 20, 20, 20, 3] * 5
     assert sorted(set(made)) == [1, 5, 11, 21]
-    made.clear()
-    trainer.callbacks[:] = [GradientCheck(every=1, rows=16)]
-    trainer.fit(X, Y)
-    assert len(set(made)) == 25
 
 
 @kinds
 @pytest.mark.parametrize("name", ["W1", "b2", "W3"])
-def test_along_directions_a_ten_thousandth_that_is_lost_later_on_is_found_within_three_questions(name, kind):
+def test_a_ten_thousandth_that_is_lost_later_on_is_found_within_three_questions(name, kind):
     late = mistaken(scaled(name, 1.0001, lambda x, rng, call: in_float32(x, rng, call) and call > 5), kind)
     error, _ = halted(late, dtype="float32", coverage="directions", every=1)
     assert error.iteration <= 8
