@@ -103,10 +103,10 @@ class CompiledNetwork(Network):
         weights = 1 + (self.criterion.positive_weight - 1) * labels
         vectors = np.array([own.vector for own in storage])
         losses = sweep_kernels.moved_losses(point, self._sizes, rows, labels, weights, vectors, np.array(layers))
-        losses += self.penalty.value(parameters, self.weights).real
         for vector, own in zip(losses, storage, strict=True):
             own.vector[...] = vector
-        found = {name: np.array([own[name] for own in storage]) for name in swept}
+        penalty = self.penalty.value(parameters, self.weights).real
+        found = {name: np.array([own[name] for own in storage]) + penalty for name in swept}  # the others hold nothing
         for name in found.keys() & set(self.weights):
             found[name] += self.penalty.change(parameters[name], swept[name])
         return found | rest

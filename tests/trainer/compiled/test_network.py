@@ -244,6 +244,27 @@ def swept(monkeypatch):
     return calls
 
 
+def test_what_the_compiled_sweep_leaves_out_is_not_calculated_with(monkeypatch):
+    from trainer.compiled import sweep_kernels
+
+    own, signaling = sweep_kernels.moved_losses, np.array([0x7FF0000000000001], np.uint64).view(np.float64)
+
+    def garbled(*given):
+        losses = own(*given)
+        losses.view(np.uint64)[:, : 7 * 3 + 3 + 3 * 5 + 5] = signaling.view(np.uint64)  # of W1 to b2
+        return losses
+
+    network = CompiledNetwork((7, 3, 5, 2, 3, 1), l2=0.01)
+    parameters, (inputs, targets) = network.initial_parameters(np.random.default_rng(0)), rows("float64")
+    steps = repeated(network, 1e-5, -1e-5)
+    right = network.coordinate_losses(parameters, inputs, targets, dict(steps))
+    monkeypatch.setattr(sweep_kernels, "moved_losses", garbled)
+    found = network.coordinate_losses(parameters, inputs, targets, dict(steps))  # else with a warning, which is an error
+    assert found.keys() == right.keys() == network.shapes.keys()
+    for name, losses in found.items():
+        np.testing.assert_array_equal(losses, right[name], name)
+
+
 def repeated(network, *steps):
     """Give steps for every tensor, from numbers or arrays by name."""
     return {
