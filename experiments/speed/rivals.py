@@ -133,6 +133,14 @@ def rivals(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ...] = 
     return runs
 
 
+def rate_of(sizes: tuple[int, ...]) -> float:
+    """Give the learning rate, a smaller one to wide networks, which the usual one saturates.
+
+    Their gradients are of denormal numbers then, and products of these take ten times as long, for whoever makes them.
+    """
+    return LEARNING_RATE * min(1.0, max(SIZES[1:]) / max(sizes[1:]))
+
+
 def own(
     inputs: Array,
     targets: Array,
@@ -147,7 +155,7 @@ def own(
     """Fit with backproof's own trainer, history and all; compiled where there is a compiler."""
     dtype: Any = str(inputs.dtype)
     network = (CompiledNetwork if compiled else Network)(sizes, dropout=dropout)
-    optimizer = (CompiledAdam if compiled else Adam)(LEARNING_RATE)
+    optimizer = (CompiledAdam if compiled else Adam)(rate_of(sizes))
     settings = {"batch_size": BATCH, "epochs": epochs, "dtype": dtype, "seed": seed}
     trainer = Trainer(network, optimizer=optimizer, **settings, **options)
     trainer.fit(inputs, targets)
@@ -160,7 +168,7 @@ def mlp(inputs: Array, targets: Array, epochs: int, seed: int = 0, *, sizes: tup
         sizes[1:-1],
         alpha=0.0,
         batch_size=BATCH,
-        learning_rate_init=LEARNING_RATE,
+        learning_rate_init=rate_of(sizes),
         max_iter=epochs,
         n_iter_no_change=epochs + 1,
         random_state=seed,
@@ -224,7 +232,7 @@ def torch_eager(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ..
         a, b, c = (torch.nn.Linear(i, o, dtype=rows.dtype) for i, o in pairwise(sizes))
         model = torch.nn.Sequential(a, torch.nn.ReLU(), b, torch.nn.ReLU(), c)
         parameters = list(model.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, **adam)
+        optimizer = torch.optim.Adam(parameters, lr=rate_of(sizes), **adam)
         w1, b1, w2, b2, w3, b3 = parameters
         for _ in range(epochs):
             for chosen in torch.randperm(len(rows)).split(BATCH):
@@ -265,7 +273,7 @@ def jax_scan(inputs: Array, targets: Array, epochs: int, sizes: tuple[int, ...] 
         t += 1
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
-        rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        rate = rate_of(sizes) * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, first, second)
         return (parameters, first, second, t), value
 
