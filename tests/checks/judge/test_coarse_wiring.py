@@ -1,10 +1,15 @@
 """The coarse verdict as a check gives it: a loss in float16 inside, by numpy, and its exact gradient as a function."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from checks import Verdict, check_gradients
+from checks import Cause, Verdict, check_gradients
 from checks.explain.mistake import Kind
+from checks.judge import coarse
+from checks.measure.objective import Objective
 
 both = pytest.mark.parametrize("coverage", ["full", "directions"])
 MISTAKES = {
@@ -132,3 +137,33 @@ def test_a_pass_in_single_precision_states_no_precision_far_below_what_it_is_off
         )
         passed = [row.precision for row in found.tensors.values() if row.verdict is Verdict.PASS]
         assert all(precision > 0.75 * 4e-4 for precision in passed)
+
+
+@pytest.mark.parametrize(
+    ("cause", "precision", "found", "at", "takes"),
+    [
+        (Cause.AGREES, 2e-3, Verdict.PASS, 1e-3, True),
+        (Cause.AGREES, 2e-3, Verdict.PASS, 5e-3, False),
+        (Cause.AGREES, 2e-3, Verdict.UNDECIDED, 1e-3, False),
+        (Cause.AGREES, 2e-3, Verdict.FAIL, 1.0, True),
+        (Cause.AGREES, 1e-4, Verdict.FAIL, 1.0, False),  # sharp enough: segments are not asked
+        (Cause.ROUNDING, 0.0, Verdict.PASS, 5e-3, True),
+        (Cause.ROUNDING, 0.0, Verdict.PASS, 5e-2, False),
+    ],
+)
+def test_what_segments_say_counts_where_they_tell_more_than_slopes(monkeypatch, cause, precision, found, at, takes):
+    loss, gradient, point = half_precision(0)
+    (row,) = check_gradients(loss, gradient, point).tensors.values()
+    by_slopes = replace(row, cause=cause, precision=precision)
+    by_segments = replace(row, verdict=found, precision=at)
+    monkeypatch.setattr(coarse, "may_tell", lambda objective: True)
+    monkeypatch.setattr(coarse, "coarse_report", lambda *asked: (by_segments, None))
+    report, _ = coarse.sharper(by_slopes, SimpleNamespace(is_staircase=True), row.name, np.random.default_rng(0))
+    assert report is (by_segments if takes else by_slopes)
+
+
+@pytest.mark.parametrize(("share", "is_seen"), [(1.0, True), (0.0, False)])
+def test_a_mismatch_at_the_point_alone_is_not_seen_around_it(share, is_seen):
+    loss, gradient, point = half_precision(0)
+    objective = Objective.of(loss, point, lambda w: (1.0 + share) * gradient(w))
+    assert coarse.is_seen_around(objective, np.ones(5), 0.01) is is_seen

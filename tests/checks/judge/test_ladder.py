@@ -90,6 +90,18 @@ def test_a_kink_beside_the_point_closes_below_its_distance(beside):
         assert read(seen, wrong, 1e-6).cause is Cause.WRONG
 
 
+def test_a_bend_two_decades_above_the_steps_at_which_a_gap_stays_does_not_close_it():
+    gaps = {1e-2: 30.0, 1e-3: 1.0, 1e-4: 1.0, 1e-5: 1.0}
+    rungs = [Rung(step, 0.0, gap, 1e-9) for step, gap in gaps.items()]
+    assert kink(rungs) in rungs[1:]
+
+
+def test_the_slopes_at_a_kink_are_read_where_neighbouring_steps_agree_best_however_coarse():
+    shifts = {3e-2: 0.0, 1e-2: 1e-3, 3e-3: 0.2, 1e-3: 0.5, 1e-4: 0.1, 1e-5: 0.6}  # what noise does to both slopes
+    rungs = [Rung(step, shift, 1.0 + shift, 1e-9) for step, shift in shifts.items()]
+    assert kink(rungs) is rungs[0]
+
+
 def test_a_gap_seen_at_coarse_steps_alone_is_no_kink_of_the_point():
     assert kink(rungs(lambda t: abs(t) + t, [1e-1, 1e-2, 1e-3, 3e-3])) is None
 

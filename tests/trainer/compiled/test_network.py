@@ -259,9 +259,7 @@ def test_what_the_compiled_sweep_leaves_out_is_not_calculated_with(monkeypatch):
     steps = repeated(network, 1e-5, -1e-5)
     right = network.coordinate_losses(parameters, inputs, targets, dict(steps))
     monkeypatch.setattr(sweep_kernels, "moved_losses", garbled)
-    found = network.coordinate_losses(
-        parameters, inputs, targets, dict(steps)
-    )  # or it warns, an error
+    found = network.coordinate_losses(parameters, inputs, targets, dict(steps))  # or it warns, an error
     assert found.keys() == right.keys() == network.shapes.keys()
     for name, losses in found.items():
         np.testing.assert_array_equal(losses, right[name], name)
