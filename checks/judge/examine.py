@@ -41,6 +41,10 @@ SINGLE = 1e-5
 FAR = (1.0, 0.1**0.5)
 #: A coarse step that reads the claimed slope within this share of the mismatch confirms it.
 CONFIRMS = 0.5
+#: Places, in units of max(1, |theta|), at which a mismatch of the size of rounding is looked for again.
+FAR_AWAY = (-1.0, 1.0, -3.0, 3.0, -10.0, 10.0)
+#: The least that rounding of numbers like 1 makes of a slope, where rows and activations are as small as they come.
+LAST = 1e-6 * EPS
 #: Places at which the noise along a direction is measured before its gradient is called wrong.
 PLACES = 3
 
@@ -337,9 +341,41 @@ def _allowing_for_backprop(
         most = HIGHEST if objective.is_staircase else SINGLE
         noise = max(noise, min(seen, max(most * abs(claimed), length * objective.floor(asked=False))))
     if mismatch > tolerance + CERTAIN * noise:
-        return finding
+        most = max(length * objective.floor(asked=False), ROUNDING * EPS * euclidean(direction))
+        # What is far below a last place of 1 is made of smaller numbers.
+        is_like_one = LAST * euclidean(direction) < mismatch <= CERTAIN * most
+        if not is_like_one or _is_elsewhere(objective, direction, claimed, finding):
+            return finding
+        noise = most
     evidence = (
         f"the mismatch of {mismatch:.1g} is no more than what the rounding of a gradient's own terms makes "
         f"({noise:.1g}), as where p - y is taken of a saturated output"
     )
     return replace(finding, cause=Cause.ROUNDING, bound=max(finding.bound, noise), evidence=evidence)
+
+
+def _is_elsewhere(objective: Objective, direction: Array, claimed: float, finding: Finding) -> bool:
+    """Say whether a mismatch that rounding of numbers like 1 could have made is seen further away, too.
+
+    A mistake is the same share of the slope there, or grows; what such rounding makes never exceeds a last place of 1.
+    ``p - y`` near 1 is a staircase so wide that nothing closer tells: it takes 0.5 to move p by one last place.
+    """
+    if objective.gradient_at is None:
+        return True
+    length = objective.length(direction)
+    share, shares = (claimed - finding.value) / (finding.value or 1.0), list[float]()
+    for distance in FAR_AWAY:
+        there = objective.moved(direction, distance / length)
+        try:
+            slope = complex_slope(there, direction) if objective.complex_confirmed else None
+        except ComplexRefusedError:
+            slope = None
+        if slope is None:
+            slope, finer = (central_slope(there, direction, h * finding.step / length) for h in (1.0, FAR[1]))
+            slope = Slope(finer.value, finer.bound + abs(slope.value - finer.value))  # what bends within a step too
+        mismatch = objective.claimed_along(direction, distance / length) - slope.value
+        if abs(mismatch) > slope.bound + BOUND * EPS * euclidean(direction):
+            return True
+        if abs(slope.value) >= abs(finding.value) and math.isfinite(mismatch):  # where rounding counts for less
+            shares.append(mismatch / (slope.value or 1.0) / share)
+    return bool(shares) and all(0.5 <= each <= 2.0 for each in shares)

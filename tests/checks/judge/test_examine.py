@@ -183,3 +183,51 @@ def test_a_right_gradient_survives_a_complex_step_that_is_wrong_where_rounding_h
             rng = np.random.default_rng(seed)
             report = check_gradients(loss, right, point, coverage=coverage, derivative=derivative, rng=rng)
             assert report.verdict is not Verdict.FAIL, str(report)
+
+
+ROWS = np.array([[1.0, 0.7, -0.4], [0.3, -1.2, 0.8], [-0.9, 0.4, 0.5]])
+TARGETS = np.array([1.0, 0.0, 1.0])
+SATURATED = np.linalg.solve(ROWS, [35.9, -26.0, 35.2])  # p - y is one or two last places of 1 in the first and the last
+
+
+def entropy(w):
+    z = ROWS @ w
+    return np.mean(np.log1p(np.exp(np.where(TARGETS == 1, -z, z))))
+
+
+def by_rows(w):
+    z = ROWS @ w
+    return np.where(TARGETS == 1, -1 / (1 + np.exp(z)), 1 / (1 + np.exp(-z))) / 3
+
+
+def by_textbook(w):
+    return (1 / (1 + np.exp(-(ROWS @ w))) - TARGETS) / 3
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+@pytest.mark.parametrize("loss", [entropy, lambda w: float(entropy(w))], ids=["complex", "real"])
+def test_the_cancellation_in_p_minus_y_of_a_saturated_output_is_rounding_and_a_mistake_there_is_none(loss, coverage):
+    def verdict(gradient):
+        return check_gradients(loss, gradient, SATURATED, coverage=coverage, rng=np.random.default_rng(0)).verdict
+
+    assert verdict(lambda w: ROWS.T @ by_rows(w)) is Verdict.PASS
+    assert verdict(lambda w: ROWS.T @ by_textbook(w)) is Verdict.UNDECIDED
+    for wrong in (
+        lambda w: 1.01 * (ROWS.T @ by_rows(w)),
+        lambda w: 1.01 * (ROWS.T @ by_textbook(w)),
+        lambda w: ROWS[::2].T @ by_rows(w)[::2],
+        lambda w: ROWS.T @ by_rows(w) * [1.0, 2.0, 1.0],
+        lambda w: -(ROWS.T @ by_rows(w)),
+    ):
+        assert verdict(wrong) is Verdict.FAIL
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_mistake_in_a_gradient_far_below_a_last_place_of_one_is_no_rounding(coverage):
+    for size in (1e-20, 1e-52):
+        for wrong in (lambda w: 1.01 * w, lambda w: w * [1.0, 0.0, 1.0, 1.0, 1.0], lambda w: -w):
+            report = check_gradients(
+                lambda w, size=size: 0.5 * size * (w @ w), lambda w, wrong=wrong, size=size: size * wrong(w),
+                np.arange(1.0, 6.0), coverage=coverage, rng=np.random.default_rng(0),
+            )  # fmt: skip
+            assert report.verdict is Verdict.FAIL
