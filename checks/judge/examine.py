@@ -341,9 +341,10 @@ def _allowing_for_backprop(
         most = HIGHEST if objective.is_staircase else SINGLE
         noise = max(noise, min(seen, max(most * abs(claimed), length * objective.floor(asked=False))))
     if mismatch > tolerance + CERTAIN * noise:
-        most = max(length * objective.floor(asked=False), ROUNDING * EPS * euclidean(direction))
+        size = euclidean(direction)
+        most = max(length * objective.floor(asked=False), ROUNDING * EPS * size)
         # What is far below a last place of 1 is made of smaller numbers.
-        is_like_one = LAST * euclidean(direction) < mismatch <= CERTAIN * most
+        is_like_one = LAST * size < mismatch <= CERTAIN * most
         if not is_like_one or _is_elsewhere(objective, direction, claimed, finding):
             return finding
         noise = most
@@ -362,7 +363,7 @@ def _is_elsewhere(objective: Objective, direction: Array, claimed: float, findin
     """
     if objective.gradient_at is None:
         return True
-    length = objective.length(direction)
+    length, rounding = objective.length(direction), BOUND * EPS * euclidean(direction)
     share, shares = (claimed - finding.value) / (finding.value or 1.0), list[float]()
     for distance in FAR_AWAY:
         there = objective.moved(direction, distance / length)
@@ -374,7 +375,7 @@ def _is_elsewhere(objective: Objective, direction: Array, claimed: float, findin
             slope, finer = (central_slope(there, direction, h * finding.step / length) for h in (1.0, FAR[1]))
             slope = Slope(finer.value, finer.bound + abs(slope.value - finer.value))  # what bends within a step too
         mismatch = objective.claimed_along(direction, distance / length) - slope.value
-        if abs(mismatch) > slope.bound + BOUND * EPS * euclidean(direction):
+        if abs(mismatch) > slope.bound + rounding:
             return True
         if abs(slope.value) >= abs(finding.value) and math.isfinite(mismatch):  # where rounding counts for less
             shares.append(mismatch / (slope.value or 1.0) / share)

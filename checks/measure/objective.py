@@ -264,8 +264,8 @@ class Objective:
         fast, shapes = self._coordinate_losses, self.layout.shapes
         if fast is not None:
             shaped = {name: step.reshape(len(step), *shapes[name]) for name, step in steps.items()}
-            single = [{name: step[None]} for name, several in shaped.items() for step in several]
-            parts = run([partial(fast, part) for part in ([shaped] if self.n_jobs == 1 else single)], self.n_jobs)
+            jobs = [shaped] if self.n_jobs == 1 else [{n: step[None]} for n, h in shaped.items() for step in h]
+            parts = run([partial(fast, job) for job in jobs], self.n_jobs)
             pieces = {name: [part[name] for part in parts if name in part] for name in steps}
             found = {name: np.concatenate(pieces[name]).reshape(step.shape) for name, step in steps.items()}
             if all(self._is_faithful(name, steps[name][0], losses[0]) for name, losses in found.items()):
