@@ -117,12 +117,14 @@ def wanting(objective: Objective) -> str:
     return NUMBERS_ONLY
 
 
-def judge_coarsely(objective: Objective, name: str, rng: "np.random.Generator") -> CoarseFinding:
-    """Judge the gradient of one tensor by losses and gradients, at most `AT_MOST`, at many points around this one."""
+def judge_coarsely(
+    objective: Objective, name: str, rng: "np.random.Generator", among: Array | None = None
+) -> CoarseFinding:
+    """Judge a tensor, or some entries of it, by losses and gradients, at most `AT_MOST`, at many points around."""
     if objective.gradient_at is None:
         evidence = f"the loss is too coarse for any one slope{NUMBERS_ONLY}"
         return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
-    segments = Segments(objective, objective.gradient_at, name, rng)
+    segments = Segments(objective, objective.gradient_at, name, rng, among=among)
     segments.choose_reach()
     while True:
         if segments.is_unclaimed:
@@ -177,13 +179,21 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
     """Judge a tensor coarsely; its report, and what is known of it for a diagnosis."""
     found, layout = judge_coarsely(objective, name, rng), objective.layout
     gradient, shape = objective.gradient[layout.slices[name]], layout.shapes[name]
-    size, numerical = euclidean(gradient), gradient * found.factor
+    size, is_zero, is_lost = euclidean(gradient), gradient == 0.0, np.zeros(gradient.size, dtype=bool)
+    if found.verdict is not Verdict.FAIL and 0 < np.count_nonzero(is_zero) < gradient.size:
+        # What goes along the gradient never moves these, and a kernel that leaves out the end of a row is right there.
+        of_zeros = judge_coarsely(objective, name, rng, is_zero)
+        if of_zeros.verdict is Verdict.FAIL:
+            where = f"in the {np.count_nonzero(is_zero)} of {gradient.size} entries where it is zero"
+            found = replace(of_zeros, evidence=f"{where}: {of_zeros.evidence}", worst=int(np.argmax(is_zero)))
+            is_lost = is_zero
+    numerical = gradient * found.factor
     difference = abs(found.factor - 1.0) / (abs(found.factor) + 1.0) if math.isfinite(found.factor) else 1.0
     if found.cause is Cause.NOT_EXERCISED:
         difference = 0.0
     if found.worst is not None:  # of which no more is known than that it is off by at least so much
-        numerical = gradient.copy()
-        numerical[found.worst] = math.nan
+        is_lost[found.worst] = True
+        numerical = np.where(is_lost, math.nan, gradient)
         largest = float(np.max(np.abs(gradient)))
         difference = max(difference, SMALL_ENTRY * largest / (2.0 * size)) if size > 0.0 else 1.0
     worst = int(np.argmax(np.abs(gradient))) if found.worst is None else found.worst
@@ -197,7 +207,7 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
         worst_index=layout.index(name, worst),
         gradient=float(gradient[worst]),
         numerical=float(numerical[worst]),
-        untouched=gradient.size - int(np.count_nonzero(gradient)),
+        untouched=int(np.count_nonzero(is_zero & ~is_lost)),
         excluded=found.excluded_scale,
         confidence=found.confidence,
         precision=found.excluded_scale if found.verdict is Verdict.PASS and size > 0.0 else 0.0,
@@ -212,7 +222,7 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
         aside=np.zeros(shape, dtype=bool),
         name=name,
         parameter=layout.tensor(objective.point, name),
-        alone=found.worst is not None,
+        alone=np.count_nonzero(is_lost) == 1,
     )
 
 
@@ -255,9 +265,7 @@ class _Reading:
             "as the gradient says"
         )
         if self.bent >= TOO_BENT:
-            evidence = (
-                f"{moves}, but the gradient changes so much on the way, over {self._length}, that this says little"
-            )
+            evidence = f"{moves}, but over {self._length}, the gradient changes so much that this says little"
             return self._found(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
         if self.is_off():
             return self._found(Verdict.FAIL, Cause.WRONG, f"{moves}, over the shorter half of them as over the longer")
@@ -354,39 +362,37 @@ def _entry_fits(made: Sequence[Segment]) -> EntryFits:
 
 def _unclaimed(segments: Segments) -> CoarseFinding:
     """Judge a gradient that is zero wherever it was asked: does the loss move, and more smoothly than rounding does."""
+    unclaimed = "the gradient is zero wherever it was asked, and the loss"
     moves = [abs(each.measured) for each in segments.made if each.is_finite]
     if segments.is_fine and np.mean(np.array(moves) > UNHEARD_OF * segments.noise) > 0.5:
-        evidence = (
-            f"the gradient is zero wherever it was asked, and the loss moves by up to {max(moves):.2g}, far more than "
-            "rounding makes"
-        )
+        evidence = f"{unclaimed} moves by up to {max(moves):.2g}, far more than rounding makes"
         return CoarseFinding(Verdict.FAIL, Cause.WRONG, evidence)
     places = np.linspace(-0.5, 0.5, POINTS)
     smooth = np.linalg.qr(np.vander(places, DEGREE + 1))[0]
     reach, most = FIRST, max(moves, default=0.0)
-    while segments.evaluations + LINES * POINTS <= AT_MOST:
+    while segments.evaluations + LINES * (POINTS + 3) <= AT_MOST:
         lines = np.array([_along_line(segments, reach, places) for _ in range(LINES)])
-        lines = lines[np.isfinite(lines).all(axis=1)]
+        if not np.isfinite(lines).all():  # so far away, something else may be true
+            break
         apart = lines - np.mean(lines, axis=1, keepdims=True)
         most = max(most, float(np.max(np.ptp(lines, axis=1), initial=0.0)))
         smoothly = euclidean(apart @ smooth) ** 2
         rest = max(euclidean(apart) ** 2 - smoothly, 0.0)
-        is_stair = np.mean(np.diff(lines, axis=1) == 0.0) > 0.5 if lines.size else True
+        is_stair = np.mean(np.diff(lines, axis=1) == 0.0) > 0.5
         if smoothly * (POINTS - 1 - DEGREE) > CLEAR * DEGREE * rest and not is_stair:
-            evidence = f"the gradient is zero wherever it was asked, and the loss moves smoothly, by up to {most:.2g}"
+            evidence = f"{unclaimed} moves smoothly, by up to {most:.2g}"
             return CoarseFinding(Verdict.FAIL, Cause.WRONG, evidence)
         reach *= TIMES
     if most == 0.0:
-        evidence = (
-            f"the gradient is zero wherever it was asked, and the loss never moves, over up to {reach / TIMES:.2g}"
-        )
+        evidence = f"{unclaimed} never moves, over up to {reach / TIMES:.2g}"
         return CoarseFinding(Verdict.PASS, Cause.NOT_EXERCISED, evidence, excluded_scale=0.0, excluded_entry=0.0)
-    evidence = (
-        f"the gradient is zero wherever it was asked, and the loss moves by {most:.2g}, no more than rounding may"
-    )
+    evidence = f"{unclaimed} moves by {most:.2g}, no more than rounding may"
     return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
 
 
 def _along_line(segments: Segments, reach: float, places: Array) -> Array:
+    """Give the losses along a line; NaN where the gradient says that they move there, as where a unit goes on."""
     middle, step = segments.beside(), reach * segments.step(0)
+    if any(segments.slopes(segments.moved(middle, place * step)) @ step for place in places[:: POINTS // 2]):
+        return np.full(places.size, math.nan)
     return np.array([segments.loss(segments.moved(middle, place * step)) for place in places])

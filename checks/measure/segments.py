@@ -84,7 +84,7 @@ class Segment:
 
 
 class Segments:
-    """The segments through one tensor, or along one direction, so far, and what is known of the precision there."""
+    """The segments through a tensor, or some entries of it, or along a direction, so far, and how precise they are."""
 
     def __init__(
         self,
@@ -93,15 +93,16 @@ class Segments:
         name: str | None,
         rng: "np.random.Generator",
         direction: Array | None = None,
+        among: Array | None = None,
     ) -> None:
         self.objective, self.rng = objective, rng
         self._gradient_at = gradient_at
         self._direction = direction
         self.place = slice(0, objective.point.size) if name is None else objective.layout.slices[name]
         self.units = _units(objective)
-        finite = np.isfinite(objective.point[self.place])
+        is_moved = np.isfinite(objective.point[self.place]) & (True if among is None else among)
         #: How far a step goes in each entry, at reach 1.
-        self.lengths: Array = np.where(finite, np.maximum(self.units[self.place], SMALLEST), 0.0)
+        self.lengths: Array = np.where(is_moved, np.maximum(self.units[self.place], SMALLEST), 0.0)
         self.size = self.place.stop - self.place.start
         self.made: list[Segment] = []
         self.reach = FIRST
@@ -197,7 +198,7 @@ class Segments:
             step = self.step(count // 2) * (self.reach * (SHORTER if count % 2 else 1.0))
             middle = self.beside()
             middle[self.place] += 0.5 * step
-            slopes = [self._slopes(self.moved(middle, node * step)) for node in NODES]
+            slopes = [self.slopes(self.moved(middle, node * step)) for node in NODES]
             start, end = (self.loss(self.moved(middle, side * step)) for side in (-0.5, 0.5))
             claims = np.array([float(slope @ step) for slope in slopes])
             bend = float(WEIGHTS[0] * (claims[0] - 2.0 * claims[1] + claims[2]))
@@ -241,7 +242,7 @@ class Segments:
             self.largest_loss = max(self.largest_loss, abs(loss))
         return loss
 
-    def _slopes(self, vector: Array) -> Array:
+    def slopes(self, vector: Array) -> Array:
         """Ask for the claimed gradient."""
         self.evaluations += 1
         gradient = self._gradient_at(vector)

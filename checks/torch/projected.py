@@ -23,6 +23,7 @@ class Projected:
         self._rng = rng
         self._names: list[str] | None = None
         self._cotangents: dict[str, torch.Tensor] = {}
+        self._sizes: dict[str, torch.Tensor] = {}
         self._only: str | None = None
 
     def __call__(self, outputs: Tensors, _: Tensors) -> torch.Tensor:
@@ -33,12 +34,15 @@ class Projected:
             self._draw(found)
         if list(found) != self._names:
             raise ValueError(f"the outputs change. Expected {self._names}, as at first. Received {list(found)}.")
-        parts = [
-            (cotangent * as_real(found[name].to_dense()).double()).sum()
-            for name, cotangent in self._cotangents.items()
-            if self._only in (None, name)
-        ]
-        return torch.stack(parts).sum()
+        chosen = [name for name in self._cotangents if self._only in (None, name)]
+        return torch.stack([self._part(name, found[name]) for name in chosen]).sum()
+
+    def _part(self, name: str, output: torch.Tensor) -> torch.Tensor:
+        """Sum an output up. Beside a sum that happens to cancel, rounding would look too large for what it is."""
+        products = self._cotangents[name] * as_real(output.to_dense()).double()
+        if name not in self._sizes:
+            self._sizes[name] = torch.copysign(torch.linalg.vector_norm(products), products.sum()).detach()
+        return products.sum() + self._sizes[name]
 
     def _draw(self, outputs: dict[str, torch.Tensor]) -> None:
         """Draw what the precision of an output holds exactly, or its gradient would be that of other cotangents."""

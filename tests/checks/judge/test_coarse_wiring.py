@@ -167,3 +167,53 @@ def test_a_mismatch_at_the_point_alone_is_not_seen_around_it(share, is_seen):
     loss, gradient, point = half_precision(0)
     objective = Objective.of(loss, point, lambda w: (1.0 + share) * gradient(w))
     assert coarse.is_seen_around(objective, np.ones(5), 0.01) is is_seen
+
+
+def softmax_in_half_precision(seed, lost=0, dead=0):
+    """Rows of a softmax in float16, times fixed numbers; the way back leaves out ``lost`` columns, as a mask may.
+
+    ``dead`` columns go through a ReLU that is off: there a gradient of zero is right.
+    """
+    rng = np.random.default_rng(seed)
+    cotangent, point = rng.normal(size=(7, 13)).astype(np.float16), rng.normal(size=(7, 13))
+    is_dead = np.arange(13) < dead
+    point[:, is_dead] = -np.abs(point[:, is_dead]) - 0.1
+
+    def softmax(x):
+        narrow = x.astype(np.float16).astype(np.float32)
+        powers = np.exp(np.where(is_dead & (narrow < 0.0), 0.0, narrow))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float16)
+
+    def loss(x):
+        return 2.0 + float((softmax(x).astype(np.float64) * cotangent).sum())
+
+    def gradient(x):
+        s = softmax(x).astype(np.float32)
+        found = s * (cotangent - (s * cotangent).sum(axis=1, keepdims=True))
+        found[:, 13 - lost :] = 0.0
+        found[is_dead & (x < 0.0)] = 0.0
+        return found.astype(np.float16)
+
+    return loss, gradient, point
+
+
+@both
+def test_entries_that_the_way_back_leaves_at_zero_are_moved_on_their_own_and_named(coverage):
+    for seed in range(3):
+        found = check_gradients(
+            *softmax_in_half_precision(seed, lost=1), coverage=coverage, rng=np.random.default_rng(seed)
+        )
+        assert found.verdict is Verdict.FAIL
+        (row,) = found.culprits
+        assert row.worst_index[1] == 12
+        assert row.mistake.kind is Kind.ONE_UNIT
+        assert "column 12 only and zero there (7 of 91 entries)" in row.mistake.sentence
+
+
+@both
+def test_entries_that_are_zero_since_a_unit_is_off_are_no_mistake(coverage):
+    for seed in range(5):
+        found = check_gradients(
+            *softmax_in_half_precision(seed, dead=3), coverage=coverage, rng=np.random.default_rng(seed)
+        )
+        assert found.verdict is not Verdict.FAIL, str(found)
