@@ -359,3 +359,30 @@ def test_a_torch_module_in_bfloat16_is_judged_by_its_twin():
             assert judged(twin.loss, twin.gradients, twin.parameters(), name).verdict is Verdict.PASS
             twice = judged(twin.loss, twin.gradients, twin.parameters(), name, lambda part: 2.0 * part)
             assert twice.verdict is Verdict.FAIL, parameter.shape
+
+
+def test_a_loss_that_only_moves_far_away_and_smoothly_there_is_not_unexercised():
+    finding = judged(
+        lambda p: float(np.float32(np.sum(np.maximum(np.abs(p["x"]) - 2.0, 0.0)))),
+        lambda p: {"x": np.zeros(3)},
+        {"x": np.zeros(3)},
+        "x",
+    )
+    assert finding.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("noise", [0.026, 0.3])
+def test_how_many_evaluations_it_would_take_is_said_where_so_many_would_do(noise):
+    rng = np.random.default_rng(0)
+    finding = judged(
+        lambda p: np.tanh(p["x"]).sum() + noise * rng.normal(),
+        lambda p: {"x": 1.0 - np.tanh(p["x"]) ** 2},
+        {"x": np.array([0.3, -0.7, 0.1])},
+        "x",
+    )
+    assert finding.verdict is Verdict.UNDECIDED
+    found = re.search(r"would take some (\d+) evaluations", finding.evidence)
+    if noise == 0.026:
+        assert int(found[1]) > AT_MOST
+    else:
+        assert "must be smaller" in finding.evidence

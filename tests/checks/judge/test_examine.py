@@ -231,3 +231,46 @@ def test_a_mistake_in_a_gradient_far_below_a_last_place_of_one_is_no_rounding(co
                 np.arange(1.0, 6.0), coverage=coverage, rng=np.random.default_rng(0),
             )  # fmt: skip
             assert report.verdict is Verdict.FAIL
+
+
+OFFSET = np.array([0.7, -1.3, 0.4, 2.1])
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_mistake_that_an_offset_hides_from_differences_is_found_by_the_complex_step(coverage, size):
+    report = check_gradients(
+        lambda x: size * (1e11 + (x**3).sum()),
+        lambda x: (1.0 + 1e-5) * size * 3.0 * x**2,
+        OFFSET,
+        coverage=coverage,
+        rng=np.random.default_rng(0),
+    )
+    assert report.verdict is Verdict.FAIL
+    (culprit,) = report.culprits
+    slope = size * 3.0 * OFFSET[culprit.worst_index] ** 2
+    assert culprit.numerical == pytest.approx(slope, rel=1e-13)
+
+
+def test_of_a_mistake_that_differences_show_too_the_sharper_slope_is_reported():
+    report = check_gradients(lambda x: 1e8 + (x**3).sum(), lambda x: 6.0 * x**2, OFFSET, derivative="central")
+    (culprit,) = report.culprits
+    assert culprit.numerical == pytest.approx(3.0 * OFFSET[culprit.worst_index] ** 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_complex_step_that_overflows_where_the_loss_does_not_is_no_witness(coverage):
+    def sigmoid(x):
+        with np.errstate(all="ignore"):
+            return 1.0 / (1.0 + np.exp(-x))
+
+    for factor, verdict in ((1.0, Verdict.PASS), (1.01, Verdict.FAIL)):
+        report = check_gradients(
+            lambda x: sigmoid(x).sum(),
+            lambda x, f=factor: f * sigmoid(x) * (1.0 - sigmoid(x)),
+            np.array([-800.0, 0.7, -1.3, 0.4]),  # exp(800) and its imaginary part are infinite
+            coverage=coverage,
+            complex_confirmed=True,
+            rng=np.random.default_rng(0),
+        )
+        assert report.verdict is verdict
