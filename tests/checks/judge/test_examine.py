@@ -170,16 +170,17 @@ def test_an_analytic_loss_is_confirmed_even_where_it_has_kinks_at_the_point():
     assert own.complex_refusal is None
 
 
-def test_a_right_gradient_survives_a_complex_step_that_is_wrong_where_rounding_hides_the_slope():
+@pytest.mark.parametrize("share", [1e-8, 1e-12])
+def test_a_right_gradient_survives_a_complex_step_that_is_wrong_where_rounding_hides_the_slope(share):
     # In b the complex step drops half the slope, and central differences are too coarse for the threshold.
     point = {"a": np.arange(1.0, 4.0), "b": np.array([0.3, 0.4, 0.5])}
 
     def loss(p):
-        return (p["a"] ** 2).sum() + 1e-8 * (np.abs(p["b"]) + p["b"]).sum()
+        return (p["a"] ** 2).sum() + share * (np.abs(p["b"]) + p["b"]).sum()
 
-    right = {"a": 2.0 * point["a"], "b": 2e-8 * np.ones(3)}
+    right = {"a": 2.0 * point["a"], "b": 2.0 * share * np.ones(3)}
     for coverage, derivative in WAYS:
-        for seed in range(5):
+        for seed in range(2):
             rng = np.random.default_rng(seed)
             report = check_gradients(loss, right, point, coverage=coverage, derivative=derivative, rng=rng)
             assert report.verdict is not Verdict.FAIL, str(report)

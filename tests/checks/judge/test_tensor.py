@@ -40,13 +40,35 @@ def test_entries_that_take_opposite_sides_of_one_kink_are_wrong_though_each_and_
 
 
 def test_where_rounding_hides_one_entry_after_the_other_the_rest_are_not_examined_one_by_one():
-    evaluations = []
+    evaluations, targets = [], np.array([1.0, 0.0, 1.0])
     for size in (41, 82):
-        point = np.random.default_rng(0).normal(size=size)
-        report = check_gradients(lambda x: float(1e13 + (x**3).sum()), 3.0 * point**2, point, derivative="central")
+        rows = np.random.default_rng(0).normal(size=(3, size))
+        point = np.linalg.lstsq(rows, [35.9, -26.0, 35.2])[0]  # p - y is a few last places of 1
+
+        def loss(w, rows=rows):
+            z = rows @ w
+            return np.mean(np.log1p(np.exp(np.where(targets == 1.0, -z, z))))
+
+        report = check_gradients(loss, rows.T @ (1.0 / (1.0 + np.exp(-(rows @ point))) - targets) / 3.0, point)
         assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.ROUNDING)
         evaluations.append(report.evaluations)
-    assert evaluations[1] - evaluations[0] < 10 * 41  # an examination takes three times as many
+    assert evaluations[1] - evaluations[0] < 4 * 41  # an examination takes ten times as many
+
+
+@pytest.mark.parametrize("mixture", [(-1.0, 1.0), (2.0, 2.0)])
+@both
+def test_a_gradient_that_takes_another_side_at_each_of_two_kinks_is_no_mistake(mixture, coverage):
+    def positive_part(x):
+        return np.where(x.real > 0.0, x, 0.0)
+
+    report = check_gradients(  # along one line, the slopes are 0 and 1
+        lambda x: 2.0 * positive_part(x[0] + x[1]) - positive_part(x[0] - x[1]) + (x[2:] ** 3).sum(),
+        np.append(mixture, 3.0 * REST**2),
+        np.append([0.0, 0.0], REST),
+        coverage=coverage,
+        rng=np.random.default_rng(0),
+    )
+    assert (report.verdict, report.cause) == (Verdict.UNDECIDED, Cause.KINK)
 
 
 @both
