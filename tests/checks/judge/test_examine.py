@@ -275,3 +275,23 @@ def test_a_complex_step_that_overflows_where_the_loss_does_not_is_no_witness(cov
             rng=np.random.default_rng(0),
         )
         assert report.verdict is verdict
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_of_a_gradient_given_as_numbers_no_more_is_taken_for_rounding_where_parameters_are_large(coverage):
+    point = np.array([1000.0, 700.0, 1300.0])
+    for factor, verdict in ((1.0, Verdict.PASS), (1.1, Verdict.FAIL)):
+        report = check_gradients(
+            lambda x: 1e-14 * x.sum(),
+            np.full(3, factor * 1e-14),
+            point,
+            coverage=coverage,
+            rng=np.random.default_rng(0),
+        )
+        assert report.verdict is verdict
+
+
+@pytest.mark.parametrize(("claimed", "says_so"), [(1e-6, True), (1e-10, False)])
+def test_a_loss_that_does_not_move_is_said_not_to_depend_only_where_the_claim_would_move_it(claimed, says_so):
+    found = finding(lambda x: 1e6, [0.5, *REST], claimed, tolerance=1e-14)  # a last place of the loss is 1e-10
+    assert (found.cause is Cause.NO_DEPENDENCE) is says_so
