@@ -88,7 +88,8 @@ class CoarseFinding:
     half_width: float = math.inf  # of the factor's confidence interval, with all that may be systematic
     excluded_scale: float = math.inf  # an error of scale above this share is excluded
     excluded_entry: float = math.inf  # an error of one entry above this share of the largest entry is
-    worst: int | None = None  # the wrong entry, in the tensor's flat order, if it is one
+    worst: int | None = None  # a wrong entry, in the tensor's flat order, if it is one or all that are zero
+    n_wrong: int = 0  # of such entries
     confidence: float = CONFIDENCE
     evaluations: int = 0  # of the loss and of the gradient
 
@@ -117,10 +118,24 @@ def wanting(objective: Objective) -> str:
     return NUMBERS_ONLY
 
 
-def judge_coarsely(
-    objective: Objective, name: str, rng: "np.random.Generator", among: Array | None = None
-) -> CoarseFinding:
-    """Judge a tensor, or some entries of it, by losses and gradients, at most `AT_MOST`, at many points around."""
+def judge_coarsely(objective: Objective, name: str, rng: "np.random.Generator") -> CoarseFinding:
+    """Judge one tensor by losses and gradients at many points around; where entries of it are zero, these as well."""
+    found, gradient = _judged(objective, name, rng), objective.gradient[objective.layout.slices[name]]
+    n_zeros = gradient.size - int(np.count_nonzero(gradient))
+    if found.verdict is Verdict.FAIL or not 0 < n_zeros < gradient.size:
+        return found
+    # What goes along the gradient never moves these, and a kernel that leaves out the end of a row is right there.
+    of_zeros = _judged(objective, name, rng, gradient == 0.0)
+    evaluations = found.evaluations + of_zeros.evaluations
+    if of_zeros.verdict is not Verdict.FAIL:
+        return replace(found, evaluations=evaluations)
+    evidence = f"in the {n_zeros} of {gradient.size} entries where it is zero: {of_zeros.evidence}"
+    worst = int(np.argmin(np.abs(gradient)))
+    return replace(of_zeros, evidence=evidence, worst=worst, n_wrong=n_zeros, evaluations=evaluations)
+
+
+def _judged(objective: Objective, name: str, rng: "np.random.Generator", among: Array | None = None) -> CoarseFinding:
+    """Judge a tensor, or some entries of it, by at most `AT_MOST` losses and gradients."""
     if objective.gradient_at is None:
         evidence = f"the loss is too coarse for any one slope{NUMBERS_ONLY}"
         return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
@@ -179,20 +194,12 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
     """Judge a tensor coarsely; its report, and what is known of it for a diagnosis."""
     found, layout = judge_coarsely(objective, name, rng), objective.layout
     gradient, shape = objective.gradient[layout.slices[name]], layout.shapes[name]
-    size, is_zero, is_lost = euclidean(gradient), gradient == 0.0, np.zeros(gradient.size, dtype=bool)
-    if found.verdict is not Verdict.FAIL and 0 < np.count_nonzero(is_zero) < gradient.size:
-        # What goes along the gradient never moves these, and a kernel that leaves out the end of a row is right there.
-        of_zeros = judge_coarsely(objective, name, rng, is_zero)
-        if of_zeros.verdict is Verdict.FAIL:
-            where = f"in the {np.count_nonzero(is_zero)} of {gradient.size} entries where it is zero"
-            found = replace(of_zeros, evidence=f"{where}: {of_zeros.evidence}", worst=int(np.argmax(is_zero)))
-            is_lost = is_zero
-    numerical = gradient * found.factor
+    size, numerical = euclidean(gradient), gradient * found.factor
     difference = abs(found.factor - 1.0) / (abs(found.factor) + 1.0) if math.isfinite(found.factor) else 1.0
     if found.cause is Cause.NOT_EXERCISED:
         difference = 0.0
     if found.worst is not None:  # of which no more is known than that it is off by at least so much
-        is_lost[found.worst] = True
+        is_lost = gradient == 0.0 if found.n_wrong > 1 else np.arange(gradient.size) == found.worst
         numerical = np.where(is_lost, math.nan, gradient)
         largest = float(np.max(np.abs(gradient)))
         difference = max(difference, SMALL_ENTRY * largest / (2.0 * size)) if size > 0.0 else 1.0
@@ -207,7 +214,7 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
         worst_index=layout.index(name, worst),
         gradient=float(gradient[worst]),
         numerical=float(numerical[worst]),
-        untouched=int(np.count_nonzero(is_zero & ~is_lost)),
+        untouched=0 if found.n_wrong > 1 else gradient.size - int(np.count_nonzero(gradient)),
         excluded=found.excluded_scale,
         confidence=found.confidence,
         precision=found.excluded_scale if found.verdict is Verdict.PASS and size > 0.0 else 0.0,
@@ -222,7 +229,7 @@ def coarse_report(objective: Objective, name: str, rng: "np.random.Generator") -
         aside=np.zeros(shape, dtype=bool),
         name=name,
         parameter=layout.tensor(objective.point, name),
-        alone=np.count_nonzero(is_lost) == 1,
+        alone=found.n_wrong == 1,
     )
 
 
@@ -244,16 +251,15 @@ class _Reading:
         off = euclidean(bends) / euclidean(claimed) if size else math.inf
         self.roundoff = UNITS * segments.roundoff
         length = min(1.0, segments.reach * euclidean(segments.lengths))
-        if segments.roundoff > FINER:
-            self.data = SAME_DATA * length * segments.noise
-        else:
-            self.data = DATA * length * max(segments.noise, self.fit.noise)
+        foreign = DATA * max(segments.noise, self.fit.noise)
+        self.data = length * (SAME_DATA * segments.noise if segments.roundoff > FINER else foreign)
         self.systematic = (
             self.roundoff + CUBED * off**3 + self.data * math.sqrt(claimed.size) / (euclidean(claimed) or 1.0)
         )
         self.apart = self.fit.factor - 1.0
         self.width = self.fit.width(1.0 - CONFIDENCE) + self.systematic + self.blur
         self.excluded = abs(self.apart) + self.width
+        self.way = f"{segments.reach:.2g} of the tensor's root mean square in each entry"
 
     def finding(self) -> CoarseFinding:
         """Judge: by the factor, then by the entries."""
@@ -265,7 +271,7 @@ class _Reading:
             "as the gradient says"
         )
         if self.bent >= TOO_BENT:
-            evidence = f"{moves}, but over {self._length}, the gradient changes so much that this says little"
+            evidence = f"{moves}, but over {self.way}, the gradient changes so much that this says little"
             return self._found(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
         if self.is_off():
             return self._found(Verdict.FAIL, Cause.WRONG, f"{moves}, over the shorter half of them as over the longer")
@@ -275,7 +281,7 @@ class _Reading:
         entry, wrong = self._entries()
         if wrong is not None:
             evidence = f"{moves}; beside that, entry {wrong} is off by {entry:.2g} of the largest"
-            return self._found(Verdict.FAIL, Cause.WRONG, evidence, worst=wrong)
+            return self._found(Verdict.FAIL, Cause.WRONG, evidence, worst=wrong, n_wrong=1)
         excluded = {"excluded_scale": self.excluded, "excluded_entry": entry}
         fine = FINEST if self.segments.is_fine else FINE
         done = self.segments.is_spent or (self.excluded <= fine and entry <= FINE_ENTRY)
@@ -285,10 +291,6 @@ class _Reading:
             evidence = f"{what}, with {100.0 * CONFIDENCE:.0f} %: {moves}"
             return self._found(Verdict.PASS, Cause.AGREES, evidence, **excluded)
         return self._found(Verdict.UNDECIDED, Cause.ROUNDING, f"{moves}; {self._needed()}", **excluded)
-
-    @property
-    def _length(self) -> str:
-        return f"{self.segments.reach:.2g} of the tensor's root mean square in each entry"
 
     def _needed(self) -> str:
         """Say what it would take: that many evaluations, or less rounding."""
@@ -303,7 +305,7 @@ class _Reading:
         number = self.segments.evaluations * max(1.0, share) ** 2
         if number < MANY:
             return f"{what} would take some {number:.0f} evaluations"
-        return f"{what}, the rounding, {100.0 * self.noisy:.2g} % of a move over {self._length}, must be smaller"
+        return f"{what}, the rounding, {100.0 * self.noisy:.2g} % of a move over {self.way}, must be smaller"
 
     def is_off(self) -> bool:
         """Whether the factor is another than 1 beyond any doubt, and each half of the segments says so, too."""
@@ -370,9 +372,10 @@ def _unclaimed(segments: Segments) -> CoarseFinding:
     places = np.linspace(-0.5, 0.5, POINTS)
     smooth = np.linalg.qr(np.vander(places, DEGREE + 1))[0]
     reach, most = FIRST, max(moves, default=0.0)
-    while segments.evaluations + LINES * (POINTS + 3) <= AT_MOST:
-        lines = np.array([_along_line(segments, reach, places) for _ in range(LINES)])
-        if not np.isfinite(lines).all():  # so far away, something else may be true
+    while segments.evaluations + LINES * POINTS <= AT_MOST:
+        ways = [(segments.beside(), reach * segments.step(0)) for _ in range(LINES)]
+        lines = np.array([[segments.loss(segments.moved(at, place * way)) for place in places] for at, way in ways])
+        if not np.isfinite(lines).all():
             break
         apart = lines - np.mean(lines, axis=1, keepdims=True)
         most = max(most, float(np.max(np.ptp(lines, axis=1), initial=0.0)))
@@ -380,6 +383,8 @@ def _unclaimed(segments: Segments) -> CoarseFinding:
         rest = max(euclidean(apart) ** 2 - smoothly, 0.0)
         is_stair = np.mean(np.diff(lines, axis=1) == 0.0) > 0.5
         if smoothly * (POINTS - 1 - DEGREE) > CLEAR * DEGREE * rest and not is_stair:
+            if any(segments.slopes(segments.moved(at, side * way)) @ way for at, way in ways for side in (-0.5, 0.5)):
+                break  # so far away a unit goes on, say, and the gradient knows
             evidence = f"{unclaimed} moves smoothly, by up to {most:.2g}"
             return CoarseFinding(Verdict.FAIL, Cause.WRONG, evidence)
         reach *= TIMES
@@ -388,11 +393,3 @@ def _unclaimed(segments: Segments) -> CoarseFinding:
         return CoarseFinding(Verdict.PASS, Cause.NOT_EXERCISED, evidence, excluded_scale=0.0, excluded_entry=0.0)
     evidence = f"{unclaimed} moves by {most:.2g}, no more than rounding may"
     return CoarseFinding(Verdict.UNDECIDED, Cause.ROUNDING, evidence)
-
-
-def _along_line(segments: Segments, reach: float, places: Array) -> Array:
-    """Give the losses along a line; NaN where the gradient says that they move there, as where a unit goes on."""
-    middle, step = segments.beside(), reach * segments.step(0)
-    if any(segments.slopes(segments.moved(middle, place * step)) @ step for place in places[:: POINTS // 2]):
-        return np.full(places.size, math.nan)
-    return np.array([segments.loss(segments.moved(middle, place * step)) for place in places])

@@ -18,7 +18,7 @@ SCALES = {"10 %": 0.1, "×2": 1.0, "sign": -2.0, "zero": -1.0, "3 %": 0.03, "1 %
 ENTRIES = {"one entry ×2": 1.0, "one entry 20 %": 0.2, "one entry 10 %": 0.1}
 #: The largest share of right tensors that may be left open.
 UNDECIDED = {"float32": 0.05}
-MOST = 300  # evaluations a tensor
+MOST = 600  # evaluations a tensor, half of them for entries that are zero
 #: Seeds of right networks and of those with mistakes.
 FULL, QUICK = (150, 60), (1, 1)
 

@@ -217,3 +217,29 @@ def test_entries_that_are_zero_since_a_unit_is_off_are_no_mistake(coverage):
             *softmax_in_half_precision(seed, dead=3), coverage=coverage, rng=np.random.default_rng(seed)
         )
         assert found.verdict is not Verdict.FAIL, str(found)
+
+
+def test_in_single_precision_segments_are_drawn_until_a_thousandth_is_excluded():
+    loss, gradient, point = in_single_precision(2)
+    objective = Objective.of(loss, point, gradient)
+    assert objective.noise > 0.0
+    assert objective.is_staircase
+    for name in point:
+        found = coarse.judge_coarsely(objective, name, np.random.default_rng(2))
+        assert found.verdict is Verdict.PASS
+        assert found.excluded_scale <= 1e-3
+
+
+@both
+def test_a_tensor_that_moves_nothing_beside_one_in_low_precision_is_not_exercised(coverage):
+    loss, gradient, point = half_precision(0)
+    found = check_gradients(
+        lambda p: loss(p["w"]),
+        lambda p: {"w": gradient(p["w"]), "unused": np.zeros(3)},
+        {"w": point, "unused": np.ones(3)},
+        coverage=coverage,
+        rng=np.random.default_rng(0),
+    )
+    assert found.verdict is Verdict.PASS
+    assert found.not_exercised == ["unused"]
+    assert found.tensors["unused"].difference == 0.0

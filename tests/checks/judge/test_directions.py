@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from checks import Verdict, check_gradients
+from checks import Cause, Verdict, check_gradients
 from checks.judge.power import TWICE, excluded_error, random_direction, reading_below
 
 WAYS = ["central", "complex"]
@@ -311,3 +311,31 @@ def test_a_gradient_of_zero_on_the_tread_of_a_stair_is_left_open_where_a_longer_
         verdicts.append(report.tensors["a"].verdict)
     assert verdicts.count(Verdict.UNDECIDED) >= 4
     assert Verdict.FAIL not in verdicts
+
+
+@pytest.mark.parametrize("derivative", WAYS)
+def test_a_gradient_of_zero_at_the_bottom_of_a_valley_is_at_a_kink_and_not_unexercised(derivative):
+    point = {"a": np.zeros(3), "b": np.array([0.7, -1.3])}
+    report = check_gradients(
+        lambda p: np.abs(p["a"]).sum() + (p["b"] ** 3).sum(),
+        {"a": np.zeros(3), "b": 3.0 * point["b"] ** 2},
+        point,
+        coverage="directions",
+        derivative=derivative,
+        rng=np.random.default_rng(0),
+    )
+    assert report.tensors["a"].cause is Cause.KINK
+
+
+def test_a_loss_that_is_finite_at_the_point_alone_is_not_said_to_be_infinite_there_and_the_other_way_round():
+    point = np.array([0.0, 0.7, -1.3, 0.4])
+
+    def verdict(loss, evidence):
+        report = check_gradients(
+            loss, 3.0 * point, point, coverage="directions", derivative="central", rng=np.random.default_rng(0)
+        )
+        assert report.verdict is Verdict.UNDECIDED
+        assert evidence in str(report)
+
+    verdict(lambda x: 0.3 if np.array_equal(x, point) else math.nan, "not finite beside the point")
+    verdict(lambda x: math.inf if np.array_equal(x, point) else float(x @ x), "the loss itself is inf")

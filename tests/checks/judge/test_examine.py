@@ -170,16 +170,17 @@ def test_an_analytic_loss_is_confirmed_even_where_it_has_kinks_at_the_point():
     assert own.complex_refusal is None
 
 
-def test_a_right_gradient_survives_a_complex_step_that_is_wrong_where_rounding_hides_the_slope():
+@pytest.mark.parametrize("share", [1e-8, 1e-12])
+def test_a_right_gradient_survives_a_complex_step_that_is_wrong_where_rounding_hides_the_slope(share):
     # In b the complex step drops half the slope, and central differences are too coarse for the threshold.
     point = {"a": np.arange(1.0, 4.0), "b": np.array([0.3, 0.4, 0.5])}
 
     def loss(p):
-        return (p["a"] ** 2).sum() + 1e-8 * (np.abs(p["b"]) + p["b"]).sum()
+        return (p["a"] ** 2).sum() + share * (np.abs(p["b"]) + p["b"]).sum()
 
-    right = {"a": 2.0 * point["a"], "b": 2e-8 * np.ones(3)}
+    right = {"a": 2.0 * point["a"], "b": 2.0 * share * np.ones(3)}
     for coverage, derivative in WAYS:
-        for seed in range(5):
+        for seed in range(2):
             rng = np.random.default_rng(seed)
             report = check_gradients(loss, right, point, coverage=coverage, derivative=derivative, rng=rng)
             assert report.verdict is not Verdict.FAIL, str(report)
@@ -231,3 +232,66 @@ def test_a_mistake_in_a_gradient_far_below_a_last_place_of_one_is_no_rounding(co
                 np.arange(1.0, 6.0), coverage=coverage, rng=np.random.default_rng(0),
             )  # fmt: skip
             assert report.verdict is Verdict.FAIL
+
+
+OFFSET = np.array([0.7, -1.3, 0.4, 2.1])
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3])
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_mistake_that_an_offset_hides_from_differences_is_found_by_the_complex_step(coverage, size):
+    report = check_gradients(
+        lambda x: size * (1e11 + (x**3).sum()),
+        lambda x: (1.0 + 1e-5) * size * 3.0 * x**2,
+        OFFSET,
+        coverage=coverage,
+        rng=np.random.default_rng(0),
+    )
+    assert report.verdict is Verdict.FAIL
+    (culprit,) = report.culprits
+    slope = size * 3.0 * OFFSET[culprit.worst_index] ** 2
+    assert culprit.numerical == pytest.approx(slope, rel=1e-13)
+
+
+def test_of_a_mistake_that_differences_show_too_the_sharper_slope_is_reported():
+    report = check_gradients(lambda x: 1e8 + (x**3).sum(), lambda x: 6.0 * x**2, OFFSET, derivative="central")
+    (culprit,) = report.culprits
+    assert culprit.numerical == pytest.approx(3.0 * OFFSET[culprit.worst_index] ** 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_a_complex_step_that_overflows_where_the_loss_does_not_is_no_witness(coverage):
+    def sigmoid(x):
+        with np.errstate(all="ignore"):
+            return 1.0 / (1.0 + np.exp(-x))
+
+    for factor, verdict in ((1.0, Verdict.PASS), (1.01, Verdict.FAIL)):
+        report = check_gradients(
+            lambda x: sigmoid(x).sum(),
+            lambda x, f=factor: f * sigmoid(x) * (1.0 - sigmoid(x)),
+            np.array([-800.0, 0.7, -1.3, 0.4]),  # exp(800) and its imaginary part are infinite
+            coverage=coverage,
+            complex_confirmed=True,
+            rng=np.random.default_rng(0),
+        )
+        assert report.verdict is verdict
+
+
+@pytest.mark.parametrize("coverage", ["full", "directions"])
+def test_of_a_gradient_given_as_numbers_no_more_is_taken_for_rounding_where_parameters_are_large(coverage):
+    point = np.array([1000.0, 700.0, 1300.0])
+    for factor, verdict in ((1.0, Verdict.PASS), (1.1, Verdict.FAIL)):
+        report = check_gradients(
+            lambda x: 1e-14 * x.sum(),
+            np.full(3, factor * 1e-14),
+            point,
+            coverage=coverage,
+            rng=np.random.default_rng(0),
+        )
+        assert report.verdict is verdict
+
+
+@pytest.mark.parametrize(("claimed", "says_so"), [(1e-6, True), (3e-9, False)])
+def test_a_loss_that_does_not_move_is_said_not_to_depend_only_where_the_claim_would_move_it(claimed, says_so):
+    found = finding(lambda x: 1e6, [0.5, *REST], claimed, tolerance=1e-14)  # a last place of the loss is 1e-10
+    assert (found.cause is Cause.NO_DEPENDENCE) is says_so

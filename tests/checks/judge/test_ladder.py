@@ -189,3 +189,29 @@ def test_a_step_is_climbed_once_and_read_from_coarse_to_fine():
     ladder.climb([1e-5, 1e-3, 1.05e-5, 1e-3])
     assert len(asked) == 5  # both sides of both steps, and the point
     assert [each.step for each in ladder.rungs] == [1e-3, 1e-5]
+
+
+def test_a_kink_far_away_ends_no_run_of_steps_between_it_and_the_finest_that_agree_at_the_point():
+    gaps = {1e-1: 40.0, 1e-2: 1.0, 1e-3: 1.0, 1e-4: 1.0, 1e-5: 1.0, 1e-6: 1.0, 1e-7: 1.0}
+    shifts = {1e-5: 0.2, 1e-6: 0.1, 1e-7: 0.4}  # what noise does to both slopes
+    rungs = [Rung(step, shifts.get(step, 0.0), gap + shifts.get(step, 0.0), 1e-9) for step, gap in gaps.items()]
+    assert kink(rungs) in rungs[1:3]
+
+
+def test_where_one_step_alone_leaves_the_stair_nothing_is_known_and_no_step_is_the_best():
+    found = read([Rung(1e-1, 1.0, 1.0, 1e-9), *(Rung(step, 0.0, 0.0, 1e-9, True) for step in (1e-2, 1e-3))], 0.5, 1e-7)
+    assert (found.cause, found.step) == (Cause.ROUNDING, 0.0)
+    assert math.isnan(found.value)
+
+
+def test_the_steps_from_which_a_mismatch_stays_are_named():
+    found = read(rungs(lambda t: 3.0 * t, [1e-1, 1e-3, 1e-5], noise=1e-9), 4.0, 1e-7)
+    assert found.cause is Cause.WRONG
+    assert found.evidence.startswith("from step 1e-01 to 1e-05 the mismatch stays")
+
+
+def test_a_rung_is_flat_where_the_loss_is_the_same_to_the_last_bit_on_both_sides():
+    point = np.array([0.2, -1.0])
+    ladder = Ladder(Objective(lambda x: float(np.floor(100.0 * x[0] + 0.5)), Layout(point), point), np.array([1.0, 0]))
+    ladder.climb([1e-1, 1e-2, 1e-3, 1e-5])
+    assert [each.flat for each in ladder.rungs] == [False, False, True, True]

@@ -139,3 +139,14 @@ def test_a_dense_error_near_the_noise_is_never_called_one_entry():
             report = check_gradients(loss, wrong, point, coverage="directions", rng=rng)
             for tensor in report.culprits:
                 assert tensor.mistake.kind is not Kind.ONE_ENTRY
+
+
+def test_a_mistake_in_all_of_a_large_tensor_is_told_from_a_sample_of_its_entries():
+    point = np.random.default_rng(0).normal(size=10_007)
+    report = check_gradients(
+        lambda x: (x**3).sum(), lambda x: 6.0 * x**2, point, coverage="directions", rng=np.random.default_rng(0)
+    )
+    (culprit,) = report.culprits
+    assert culprit.mistake.kind is Kind.SCALED
+    assert culprit.gradient == pytest.approx(2.0 * culprit.numerical)
+    assert report.evaluations < 700  # 512 in the sample
