@@ -79,10 +79,7 @@ def full(data: Split, largest: int, repetitions: int) -> list[Point]:
 
 
 def training(data: Split, largest: int, repetitions: int, longest: int = 60) -> list[Point]:
-    """Train in float32, by Adam, networks of 10³ parameters to `largest`: seconds a step, with a share of set-up.
-
-    None is trained for more than the `longest` of all numbers of epochs.
-    """
+    """Train in float32, for `longest` epochs at most, networks of 10³ parameters to `largest`: seconds a step."""
     points = []
     inputs, targets = (array[: 8 * BATCH].astype(np.float32) for array in (data.inputs, data.targets))
     for wanted, widths in WIDTHS.items():
