@@ -103,8 +103,9 @@ COUNTING = {"Exercised", "AppliedProof", "Proof", "_Run", "_Count"}
 #: preparation, a model and a threshold that are kept, scoring, judging and rivals; 1,000 tables as people have them:
 #: money, dates, doubtful labels, what is no feature;
 #: 180 a step with dropout, wide networks, and training beside its rivals as networks grow; 240 the sweep;
-#: 130 what starting takes, and small networks on one thread; 50 what the rounding of p - y makes.
-MOST_LINES_IN_ALL = 30_250
+#: 130 what starting takes, and small networks on one thread; 50 what the rounding of p - y makes; 10 loops that compile
+#: in a third of the time of slices and sums.
+MOST_LINES_IN_ALL = 30_260
 
 every_package = pytest.mark.parametrize("package", FLOORS)
 

@@ -335,11 +335,13 @@ def _allowing_for_backprop(
     mismatch, length = abs(claimed - finding.value), objective.length(direction)
     noise = length * objective.floor()
     if objective.gradient_at is not None and math.isfinite(mismatch):
-        seen = BOUND * noise_of_steps(lambda t: objective.claimed_along(direction, t / length))
         # More than the arithmetic makes is no rounding, but a gradient that jumps, as that of a maximum does; unless
         # all of it is the difference of larger numbers.
-        most = HIGHEST if objective.is_staircase else SINGLE
-        noise = max(noise, min(seen, max(most * abs(claimed), length * objective.floor(asked=False))))
+        share = HIGHEST if objective.is_staircase else SINGLE
+        most = max(share * abs(claimed), length * objective.floor(asked=False))
+        if mismatch <= tolerance + CERTAIN * most:  # else no noise that is believed explains it
+            seen = BOUND * noise_of_steps(lambda t: objective.claimed_along(direction, t / length))
+            noise = max(noise, min(seen, most))
     if mismatch > tolerance + CERTAIN * noise:
         size = euclidean(direction)
         most = max(length * objective.floor(asked=False), ROUNDING * EPS * size)

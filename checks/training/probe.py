@@ -209,13 +209,14 @@ def explain_by_rows(
     name = names[0]
     if np.ndim(parameters[name]) != 1:
         return None
-    rows = _Rows()
+    rows, confirmed = _Rows(), False  # of every row's loss alike, which is the same function
     for label in (0, 1):
         for row in np.flatnonzero(classes == label)[:ROWS_A_CLASS]:
             loss, gradients = row_case(int(row))
-            objective = Objective.of(loss, parameters, gradients)
+            objective = Objective.of(loss, parameters, gradients, complex_confirmed=confirmed)
             gradient = objective.gradient[objective.layout.slices[name]]
             rows.add(label, gradient, measure(objective, [name], Options(derivative="complex"))[name][0])
+            confirmed = objective.complex_confirmed and objective.complex_refusal is None
     return rows.class_mistake(name) or rows.activation_mistake(name)
 
 

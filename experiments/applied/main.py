@@ -43,7 +43,7 @@ def _measured(*, quick: bool) -> tuple[list[Figure], list[str]]:
         missed = [f"MISSED: {what}" for what, found in hits.items() if not found]
         figures.append(_all(name, sum(hits.values()), len(hits), missed))
         lines += missed
-    figures += _sizes(campaign.errors(6 if quick else 120))
+    figures += _sizes(campaign.errors(3 if quick else 120))
     looks: Counter[str] = Counter()
     for what, answers in campaign.correct(1 if quick else 8, 1 if quick else 9):
         looks.update(verdict.value for verdict, _ in answers)

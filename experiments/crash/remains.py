@@ -71,7 +71,7 @@ def differences(ours: Path, theirs: Path) -> list[str]:
 
 def loaded(path: Path) -> dict[str, Array]:
     """Read every array of a file."""
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # closed if it is torn, too
         return {name: file[name] for name in file}
 
 

@@ -53,8 +53,8 @@ def full_units() -> list[Unit]:
 
 
 def quick_units() -> list[Unit]:
-    """Give the units of the quick campaign: mistakes at both stages of the first, and at one of the others."""
-    shapes = (((7, 5, 3, 1), "relu", (0, 300)), ((6, 5, 5, 1), "relu", (300,)), ((4, 5, 3, 1), "tanh", (0,)))
+    """Give the units of the quick campaign: mistakes in each shape at one of the stages."""
+    shapes = (((7, 5, 3, 1), "relu", (300,)), ((6, 5, 5, 1), "relu", (300,)), ((4, 5, 3, 1), "tanh", (0,)))
     return [
         Unit(shape, activation, dtype, True, 0, (0, 300), (3, 64), 1, 0, stages if dtype == "float64" else ())
         for (shape, activation, stages), dtype in product(shapes, ("float64", "float32"))

@@ -78,14 +78,14 @@ def full(data: Split, largest: int, repetitions: int) -> list[Point]:
     return points
 
 
-def training(data: Split, largest: int, repetitions: int) -> list[Point]:
-    """Train in float32, by Adam, networks of 10³ parameters to `largest`: seconds a step, with a share of set-up."""
+def training(data: Split, largest: int, repetitions: int, longest: int = 60) -> list[Point]:
+    """Train in float32, for `longest` epochs at most, networks of 10³ parameters to `largest`: seconds a step."""
     points = []
     inputs, targets = (array[: 8 * BATCH].astype(np.float32) for array in (data.inputs, data.targets))
     for wanted, widths in WIDTHS.items():
         if not 1_000 <= wanted <= largest:
             continue
-        epochs = min(60, 2 + 1_000_000 // wanted)
+        epochs = min(longest, 2 + 1_000_000 // wanted)
         runs = rivals(inputs, targets, epochs, (30, *widths, 1))
         runs = {name: run for name, run in runs.items() if not name.startswith("torch") or name in FASTEST_OF_TORCH}
         seconds = side_by_side(runs, repetitions if wanted < 1_000_000 else 2, pause=0.05)

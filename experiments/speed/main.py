@@ -24,15 +24,16 @@ class Plan:
     shape: tuple[int, ...]  # of the full check
     wide: tuple[int, ...]  # of the network on two threads
     along: int  # largest number of parameters of the growth curves of one direction and of training
+    longest: int  # epochs of the latter
     every: int  # and of that of every coordinate
     mapped: int  # rows of the memory-mapped file
     main_job: tuple[str, ...]  # its options, where they are not the defaults
 
 
 WIDE = (30, 1_024, 1_024, 1)
-WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), WIDE, 10_000_000, 100_000, 10_000_000, ())
+WHOLE = Plan(20_000, 5, 15, 5, 5, 40, (30, 64, 32, 1), WIDE, 10_000_000, 60, 100_000, 10_000_000, ())
 SHORT = ("--samples=2000", "--epochs=12")
-QUICK = Plan(5_000, 6, 3, 1, 2, 10, (30, 16, 8, 1), (30, 128, 128, 1), 10_000, 4_097, 100_000, SHORT)
+QUICK = Plan(5_000, 6, 2, 1, 2, 3, (30, 16, 8, 1), (30, 128, 128, 1), 10_000, 9, 1_000, 100_000, SHORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +92,7 @@ def run(plan: Plan, arguments: Namespace) -> tuple[list[Figure], dict[str, Any]]
     wide = rivals.wide_figures(data, plan.slow, plan.wide)
     along = growth.directions(data, plan.along, plan.repetitions)
     every = growth.full(data, plan.every, plan.repetitions)
-    steps = growth.training(data, plan.along, plan.slow)
+    steps = growth.training(data, plan.along, plan.slow, plan.longest)
     figures += [*wide, rivals.precision_figure(plan.rows, plan.budget, plan.seeds), *checks]
     figures += growth.figures(along, every, steps)
     figures += starting.foreign_figures(plan.repetitions)

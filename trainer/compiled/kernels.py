@@ -54,7 +54,8 @@ def _relu_and_dropout(sums: Array, b: Array, bits: Array, least: int, factor: fl
 def _relu_backward(flow: Array, outputs: Array, factor: float, db: Array) -> None:
     """Propagate `flow` back through both, and write the bias's gradient; an output is zero where a unit is off."""
     zero = flow.dtype.type(0)
-    db[:] = zero
+    for unit in range(len(db)):
+        db[unit] = zero
     for row in range(len(flow)):
         for unit in range(len(db)):
             value = flow[row, unit] * (factor if outputs[row, unit] > zero else zero)
@@ -97,7 +98,8 @@ def loss_and_gradients(
         else:
             np.dot(activations[layer], W.T, outputs)
         if layer == n_layers - 1:
-            outputs += b
+            for row in range(n_rows):
+                outputs[row, 0] += b[0]
         elif seeds.size:
             _relu_and_dropout(outputs, b, _random_bits(seeds[layer], outputs.size), least, factor)
         else:
@@ -105,15 +107,16 @@ def loss_and_gradients(
         activations.append(outputs)
 
     total = 0.0
-    flow = np.empty((n_rows, 1), vector.dtype)
+    flow, bias = np.empty((n_rows, 1), vector.dtype), zero
     for row in range(n_rows):
         sign, weight = one - two * targets[row], one + more * targets[row]
         margin = sign * activations[n_layers][row, 0]
         decay = math.exp(-abs(margin))
         total += (max(margin, zero) + math.log1p(decay)) * weight
         flow[row, 0] = (decay if margin < zero else one) / (one + decay) * sign * weight / number(n_rows)
+        bias += flow[row, 0]
 
-    gradient[-1] = flow.sum()
+    gradient[-1] = bias
     for layer in range(n_layers - 1, -1, -1):
         n_inputs, n_units = sizes[layer], sizes[layer + 1]
         middle = start - n_units

@@ -1,4 +1,8 @@
-"""Sweep kernels: the sweep of `trainer.network.sweep`, compiled; without dropout, and in float64."""
+"""Sweep kernels: the sweep of `trainer.network.sweep`, compiled; without dropout, and in float64.
+
+Loops stand where a slice, a maximum or a sum of an array would do: of each of these numba compiles a function, the text
+of its errors with it, and whoever starts for the first time waits for that.
+"""
 
 import math
 
@@ -26,26 +30,36 @@ def moved_losses(
         n_inputs, n_units = sizes[number], sizes[number + 1]
         middle = starts[number] + n_units * n_inputs
         outputs = np.dot(activations[number], np.ascontiguousarray(_weight(vector, sizes, starts[number], number).T))
-        outputs += vector[middle : middle + n_units]
+        passed_on = np.empty(outputs.shape)
+        for row in range(n_rows):
+            for unit in range(n_units):
+                outputs[row, unit] += vector[middle + unit]
+                passed_on[row, unit] = max(outputs[row, unit], 0.0)
         sums.append(outputs)
-        activations.append(np.maximum(outputs, 0.0))
+        activations.append(passed_on)
         starts.append(middle + n_units)
-    signs = 1.0 - 2.0 * targets
-    margins = signs * sums[n_layers][:, 0]
-    at_rest, risks = np.empty(n_rows), np.empty(n_rows)
+    signs, margins, at_rest, risks = np.empty(n_rows), np.empty(n_rows), np.empty(n_rows), np.empty(n_rows)
+    mean, losses = 0.0, np.empty(steps.shape)
     for row in range(n_rows):
+        signs[row] = 1.0 - 2.0 * targets[row]
+        margins[row] = signs[row] * sums[n_layers][row, 0]
         at_rest[row] = _softplus(margins[row])
         risks[row] = 1.0 / (1.0 + math.exp(-margins[row]))
-    mean, losses = (weights * at_rest).sum() / n_rows, np.empty(steps.shape)
+        mean += weights[row] * at_rest[row]
+    mean /= n_rows
     for layer in layers:
         start, after, n_inputs, n_units = starts[layer], n_layers - 1 - layer, sizes[layer], sizes[layer + 1]
         width = n_inputs + 1  # a bias is the weight of a constant input
         given, moves = np.ones((n_rows, n_steps * width)), np.empty((n_units, n_steps * width))
         for number in range(n_steps):
             first, last = number * width, number * width + n_inputs
-            given[:, first:last] = activations[layer]
-            moves[:, first:last] = _weight(steps[number], sizes, start, layer)
-            moves[:, last] = steps[number, start + n_units * n_inputs : start + n_units * width]
+            for k in range(n_inputs):
+                for row in range(n_rows):
+                    given[row, first + k] = activations[layer][row, k]
+                for unit in range(n_units):
+                    moves[unit, first + k] = steps[number, start + unit * n_inputs + k]
+            for unit in range(n_units):
+                moves[unit, last] = steps[number, start + n_units * n_inputs + unit]
         # Of the unit: what it does to every unit of the next layer, and at most to the logit.
         W_next = W_last = np.ones((1, n_units))
         if after > 0:
@@ -56,9 +70,9 @@ def moved_losses(
         change, bent = np.empty(n_steps * width), np.empty(n_steps * width)
         reach = np.empty(n_rows)
         for row in range(n_rows):
-            reach[row] = np.abs(given[row]).max()
+            reach[row] = _furthest(given[row])
         for unit in range(n_units):
-            furthest, most = np.abs(moves[unit]).max(), 0.0
+            furthest, most = _furthest(moves[unit]), 0.0
             for k in range(len(W_next)):
                 most += abs(W_next[k, unit] * (W_last[0, k] if after == 2 else 1.0))
             total = totals[unit]
@@ -72,7 +86,8 @@ def moved_losses(
                     for e in range(len(change)):
                         change[e] = max(own + change[e], 0.0) - max(own, 0.0)
                 slope = signs[row] * W_next[0, unit]
-                bent[:] = 0.0
+                for e in range(len(change)):
+                    bent[e] = 0.0
                 if after == 2:
                     slope = 0.0
                     for k in range(len(W_next)):
@@ -99,7 +114,8 @@ def moved_losses(
             first, middle = number * width, start + n_units * n_inputs
             for unit in range(n_units):
                 begin = start + unit * n_inputs
-                losses[number, begin : begin + n_inputs] = mean + totals[unit, first : first + n_inputs] / n_rows
+                for k in range(n_inputs):
+                    losses[number, begin + k] = mean + totals[unit, first + k] / n_rows
                 losses[number, middle + unit] = mean + totals[unit, first + n_inputs] / n_rows
     return losses
 
@@ -113,3 +129,11 @@ def _weight(vector: Array, sizes: Array, start: int, layer: int) -> Array:
 @compiled
 def _softplus(margin: float) -> float:
     return max(margin, 0.0) + math.log1p(math.exp(-abs(margin)))
+
+
+@compiled
+def _furthest(entries: Array) -> float:
+    furthest = 0.0
+    for entry in entries:
+        furthest = max(furthest, abs(entry))
+    return furthest

@@ -3,8 +3,8 @@
 import json
 import os
 import re
-import subprocess
-import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipExtFile
@@ -14,10 +14,10 @@ import pytest
 from experiments.crash import damage, faults, kills, soak
 from experiments.crash import main as crash
 from experiments.figures import Figure
+from trainer.callbacks.base import Place
 from trainer.storage import durable
 from trainer.storage.history import History
 
-ROOT = Path(__file__).parents[3]
 Patch = pytest.MonkeyPatch
 
 
@@ -163,59 +163,50 @@ def test_old_checkpoints_that_go_too_early_are_missed(monkeypatch: Patch) -> Non
     assert not quick_faults(monkeypatch).met
 
 
-SABOTAGE = """
-import json, os, sys, time
-import experiments.runs.folder
-from trainer.storage.durable import Folder
-from experiments.crash import kills
-for name, (sabotage, runs, first) in json.loads(sys.argv[1]).items():
-    if not (child := os.fork()):  # which loads nothing again
-        exec(sabotage)
-        campaign = kills.Campaign(kills.QUICK[0], runs, first, 0, on_disk=False)
-        row = kills.judge(kills.run_campaign(campaign), 1)
-        print(json.dumps([name, row.met, row.failures]), flush=True)
-        os._exit(0)
-    os.waitpid(child, 0)
-"""
-SLOWLY_IN_PLACE = """
-kills.MOMENTS = ("any",)
+def slowly_in_place(monkeypatch: Patch) -> None:
+    class Slow:
+        def __init__(self, file: Any) -> None:
+            self.file = file
 
-class Slow:
-    def __init__(self, file): self.file = file
-    def __getattr__(self, name): return getattr(self.file, name)
-    def write(self, content):
-        time.sleep(0.001)
-        return self.file.write(content)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
 
-def in_place(folder, name, write):
-    with folder.open(name, "w") as file:
-        write(Slow(file))
+        def write(self, content: bytes) -> Any:
+            time.sleep(0.001)
+            return self.file.write(content)
 
-Folder.replace = in_place
-"""
-NO_PLACE = "from trainer.callbacks.base import Place; Place.state = Place.state.setter(lambda *_: None)"
-NO_LOCK = "experiments.runs.folder.fcntl.flock = lambda *_: None"
+    def in_place(folder: durable.Folder, name: str, write: Any) -> None:
+        with folder.open(name, "w") as file:
+            write(Slow(file))
+
+    monkeypatch.setattr(durable.Folder, "replace", in_place)
+    monkeypatch.setattr(kills, "MOMENTS", ("any",))
 
 
-#: What is taken away, how many runs are killed, from which on, and what is seen.
-SABOTAGES: dict[str, tuple[str, int, int, str]] = {
-    "slowly in place": (SLOWLY_IN_PLACE, 3, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
-    "no lock": (NO_LOCK, 1, 3, "a second run was let into the folder"),
-    "no place": (NO_PLACE, 1, 5, "another end: (parameters|history)"),
-}
+def without_lock(monkeypatch: Patch) -> None:
+    monkeypatch.setattr("experiments.runs.folder.fcntl.flock", lambda *_: None)
 
 
-def test_runs_that_are_killed_show_what_a_protection_is_worth() -> None:
-    given = json.dumps({name: sabotage for name, (*sabotage, _) in SABOTAGES.items()})
-    done = subprocess.run(
-        [sys.executable, "-c", SABOTAGE, given], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    found = {name: (met, " ".join(failures)) for name, met, failures in map(json.loads, done.stdout.splitlines())}
-    assert found.keys() == SABOTAGES.keys(), done.stderr
-    for name, (*_, seen) in SABOTAGES.items():
-        met, failures = found[name]
-        assert not met, name
-        assert re.search(seen, failures), (name, failures)
+def without_place(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Place, "state", Place.state.setter(lambda *_: None))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "runs", "first", "seen"),
+    [
+        (slowly_in_place, 3, 0, "torn under a good name: [a-z]+"),  # whichever file the kill meets
+        (without_lock, 1, 3, "a second run was let into the folder"),
+        (without_place, 1, 5, "another end: (parameters|history)"),
+    ],
+)
+def test_runs_that_are_killed_show_what_a_protection_is_worth(
+    monkeypatch: Patch, sabotage: Callable[[Patch], None], runs: int, first: int, seen: str
+) -> None:
+    """What is taken away, how many runs are killed, from which on, and what is seen."""
+    sabotage(monkeypatch)
+    row = kills.judge(kills.run_campaign(kills.Campaign(kills.QUICK[0], runs, first, 0, on_disk=False)), 1)
+    assert not row.met
+    assert re.search(seen, " ".join(row.failures)), row.failures
 
 
 def samples(**growth: float) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from io import FileIO
@@ -37,7 +37,46 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def started(out: Path, *options: str, at: int = 30, ignores: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+class Fork:
+    """The main job in a fork of this process, which loads nothing again: what a test asks of a `subprocess.Popen`."""
+
+    def __init__(self, argv: Sequence[str], screen: Path, prepare: Callable[[], None]) -> None:
+        self.screen, self.returncode = screen, None
+        self.pid = os.fork()
+        if not self.pid:
+            code = 99  # of what `main` lets through
+            try:
+                prepare()
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python begins
+                for place, descriptor in ((Path(os.devnull), 1), (screen, 2)):
+                    os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT, 0o666), descriptor)
+                sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1) for descriptor in (1, 2))
+                code = main(argv)
+            except BaseException as error:
+                os.write(2, f"Traceback: {error!r}".encode())
+            finally:
+                os._exit(code)
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (found := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(found[1])
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[None, bytes]:
+        given_up = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < given_up
+            time.sleep(0.01)
+        return None, self.screen.read_bytes()
+
+
+def started(
+    out: Path, *options: str, at: int = 30, ignores: Sequence[int] = (), by_the_shell: bool = False
+) -> "subprocess.Popen[bytes] | Fork":
     """Start a long run, and come back when it has done some iterations.
 
     What it does about signals it inherits, and these tests may run under nohup, or behind an & of a script.
@@ -47,10 +86,15 @@ def started(out: Path, *options: str, at: int = 30, ignores: Sequence[int] = ())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN if number in ignores else signal.SIG_DFL)
 
-    command = [sys.executable, "-m", "experiments.fraud", *LONG, *options, "--out", str(out)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=as_in_a_terminal
-    )
+    process: subprocess.Popen[bytes] | Fork
+    argv = [*LONG, *options, "--out", str(out)]
+    if by_the_shell:
+        command = [sys.executable, "-m", "experiments.fraud", *argv]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=as_in_a_terminal
+        )
+    else:
+        process = Fork(argv, out.with_name(f"{out.name}.screen"), as_in_a_terminal)
     while process.poll() is None:
         with suppress(FileNotFoundError):
             if (out / "history.jsonl").read_bytes().count(b"\n") > at and checkpoints(out):
@@ -59,7 +103,7 @@ def started(out: Path, *options: str, at: int = 30, ignores: Sequence[int] = ())
     return process
 
 
-def ended(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
+def ended(process: "subprocess.Popen[bytes] | Fork") -> tuple[int | None, str]:
     shown = process.communicate(timeout=60)[1].decode()
     return process.returncode, shown
 
@@ -78,7 +122,7 @@ def assert_same(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("options", [["--dtype=float32", "--optimizer=sgd"], ["--coverage=directions"]])
 def test_a_killed_run_reads_as_running_and_goes_on_to_the_same_end(tmp_path: Path, options: list[str]) -> None:
     process = started(tmp_path / "cut", *options)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     ended(process)
     state = load(tmp_path / "cut" / "run.json")
     assert (state["outcome"], state["pid"]) == ("running", process.pid)
@@ -95,7 +139,7 @@ def test_a_killed_run_reads_as_running_and_goes_on_to_the_same_end(tmp_path: Pat
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_run_with_a_checkpoint_of_its_last_iteration(tmp_path: Path, name: str) -> None:
     number = signal.Signals[name]
-    process = started(tmp_path)
+    process = started(tmp_path, by_the_shell=name == "SIGINT")
     process.send_signal(number)
     code, shown = ended(process)
     assert code == 128 + number
@@ -110,7 +154,7 @@ def test_a_run_under_nohup_does_not_end_with_its_terminal(tmp_path: Path) -> Non
     process.send_signal(signal.SIGHUP)
     time.sleep(0.2)
     assert process.poll() is None
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 143
 
 
@@ -120,7 +164,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(tmp_pat
         assert main([*LONG, option, "--out", str(tmp_path)]) == 2
         assert f"where process {process.pid} has been since 20" in capsys.readouterr().err
     assert process.poll() is None
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 143
 
 
@@ -135,7 +179,7 @@ def test_without_the_lock_two_runs_would_write_the_same_files(
         assert code == 0 or (code == 2 and "No such file" in error), error
         assert "where process" not in error
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         ended(process)
 
 
