@@ -130,7 +130,7 @@ def judge_coarsely(objective: Objective, name: str, rng: "np.random.Generator") 
     if of_zeros.verdict is not Verdict.FAIL:
         return replace(found, evaluations=evaluations)
     evidence = f"in the {n_zeros} of {gradient.size} entries where it is zero: {of_zeros.evidence}"
-    worst = int(np.argmin(np.abs(gradient)))
+    worst = int(np.argmax(gradient == 0.0))
     return replace(of_zeros, evidence=evidence, worst=worst, n_wrong=n_zeros, evaluations=evaluations)
 
 
