@@ -147,22 +147,22 @@ def _in_another_order(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake |
 
 
 def _some_entries(suspect: Suspect, wrong: Array, hints: Hints) -> Mistake | None:
-    name, missed = suspect.name, ~suspect.known
+    name, missed, size = suspect.name, ~suspect.known, suspect.gradient.size
     # Of a loss in low precision it is known where the gradient should not be zero, not what it should be.
-    is_missing = bool(missed.any()) and not wrong.any() and not suspect.gradient[missed].any()
-    wrong = missed if is_missing and not suspect.aside.any() else wrong
-    count, known = int(wrong.sum()), suspect.gradient.size
-    if count in (0, known) or not (is_missing or suspect.known.all()):
+    is_missing = missed.any() and not (wrong.any() or suspect.aside.any() or suspect.gradient[missed].any())
+    wrong = missed if is_missing else wrong
+    count = int(wrong.sum())
+    if count in (0, size) or not (is_missing or suspect.known.all()):
         return None
     for axis, word in enumerate(("row", "column") if wrong.ndim == 2 and min(wrong.shape) > 1 else ()):
         lines = np.unique(np.nonzero(wrong)[axis])
         if len(lines) == 1 and wrong.shape[axis] > 1:
             zero = " and zero there" if not suspect.gradient[wrong].any() else ""
-            sentence = f"{name}: backprop is wrong in {word} {lines[0]} only{zero} ({count} of {known} entries)."
+            sentence = f"{name}: backprop is wrong in {word} {lines[0]} only{zero} ({count} of {size} entries)."
             return Mistake(Kind.ONE_UNIT, f"{sentence} One unit: look for a loop or a slice that misses it.")
-    if count <= FEW * known or is_missing:
+    if count <= FEW * size or is_missing:
         first = ", ".join(str([int(i) for i in index]) for index in np.argwhere(wrong)[:3])
-        sentence = f"{name}: backprop is wrong in {count} of {known} entries (first {first}), right in the others."
+        sentence = f"{name}: backprop is wrong in {count} of {size} entries (first {first}), right in the others."
         return Mistake(Kind.SOME_ENTRIES, sentence)
     return None
 

@@ -73,9 +73,8 @@ def judged(loss, gradients, parameters, name, mistake=lambda part: part, seed=0)
     objective = Objective.of(loss, parameters, planted)
     before = objective.evaluations
     finding = judge_coarsely(objective, name, np.random.default_rng(seed))
-    assert (
-        objective.evaluations - before == finding.evaluations <= 2 * AT_MOST
-    )  # half of them for entries that are zero
+    # Half of them are for entries that are zero.
+    assert objective.evaluations - before == finding.evaluations <= 2 * AT_MOST
     assert finding.evidence
     return finding
 

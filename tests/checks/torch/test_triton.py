@@ -18,6 +18,7 @@ from checks.torch import GradientCheckHook, check_function, check_module  # noqa
 
 HAS_DEVICE = torch.cuda.is_available()
 DEVICE = "cuda" if HAS_DEVICE else "cpu"
+drawn = torch.cuda.get_rng_state if HAS_DEVICE else torch.get_rng_state
 if not HAS_DEVICE and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("there is no accelerator, and TRITON_INTERPRET is not 1", allow_module_level=True)
 both_coverages = pytest.mark.parametrize("coverage", ["full", "directions"])
@@ -241,10 +242,10 @@ def rows():
 def test_a_module_of_such_kernels_is_checked_with_its_dropout_and_stays_where_and_as_it_is(coverage):
     module = Block()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    state = torch.cuda.get_rng_state() if HAS_DEVICE else torch.get_rng_state()
+    state = drawn()
     report = check_module(module, cross_entropy, *rows(), dtype="own", coverage=coverage)
     assert report.verdict is Verdict.PASS, str(report)
-    assert torch.equal(torch.cuda.get_rng_state() if HAS_DEVICE else torch.get_rng_state(), state)
+    assert torch.equal(drawn(), state)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     report = check_module(Block(mean=0.0), cross_entropy, *rows(), dtype="own", coverage=coverage)
     assert [tensor.name for tensor in report.culprits] == ["project"], str(report)
