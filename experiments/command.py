@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
@@ -29,7 +30,13 @@ class UsageError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads options; what it cannot read is a `UsageError`."""
+    """Reads options as they are spelled, and shows help as it is laid out; what it cannot read is a `UsageError`."""
+
+    def __init__(
+        self, prog: str, description: str, epilog: str, usage: str | None = None, max_help_position: int = 24
+    ) -> None:
+        layout = partial(argparse.RawDescriptionHelpFormatter, max_help_position=max_help_position, width=100)
+        super().__init__(prog, usage, description, epilog, formatter_class=layout, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Refuse."""

@@ -4,7 +4,6 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from functools import partial
 from importlib.util import find_spec
 from typing import Literal, get_args, get_origin
 
@@ -121,14 +120,7 @@ def _contradictions_of_the_threshold(settings: Settings, typed: set[str]) -> Ite
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m experiments.fraud",
-        usage="%(prog)s [options]",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=100),
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m experiments.fraud", DESCRIPTION, EPILOG, "%(prog)s [options]", max_help_position=32)
     groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(o.group for o in OPTIONS.values())}
     kinds = {part.name: part.type for part in fields(Settings)}
     for name, option in OPTIONS.items():

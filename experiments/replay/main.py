@@ -1,6 +1,5 @@
 """Show the report of a violation that a halt has kept, and check its case again."""
 
-import argparse
 import json
 import platform
 from collections.abc import Iterator, Sequence
@@ -63,8 +62,7 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show a violation, check it again, and return the exit code; ``--help`` says what each means."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = Parser("python -m experiments.replay", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser = Parser("python -m experiments.replay", DESCRIPTION, EPILOG)
     parser.add_argument("file", metavar="FILE", type=Path, help="violation-NNNNNN.npz")
     parser.add_argument("--against", metavar="MODULE:NETWORK", help="check this network on the case instead")
 

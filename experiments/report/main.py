@@ -1,9 +1,7 @@
 """Make the page report.html of a run that was kept with --out, also of one that was cut short."""
 
-import argparse
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +78,7 @@ def _write(path: File | Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the page of a run folder and return the exit code; ``--help`` says what each means."""
-    parser = Parser(
-        prog="python -m experiments.report",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=100),
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m experiments.report", DESCRIPTION, EPILOG)
     parser.add_argument("folder", metavar="DIR", help="what a run left with --out DIR")
     parser.add_argument("--to", metavar="FILE", help="where to write the page (DIR/report.html)")
 

@@ -1,12 +1,10 @@
 """Score payments by a model that a run has kept: probability and decision for every row of a table."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,13 +50,7 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a table and return the exit code; ``--help`` says what each means."""
-    parser = Parser(
-        prog="python -m experiments.score",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=100),
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m experiments.score", DESCRIPTION, EPILOG)
     parser.add_argument("folder", metavar="DIR", help=f"what a run left with --out DIR, or its {FILE}")
     parser.add_argument("table", metavar="FILE", help="payments, in CSV or Parquet, plain or gzip-compressed")
     parser.add_argument(
