@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,7 +125,8 @@ def coordinate_losses_of(model: Any) -> Callable[..., Mapping[str, Array]] | Non
     One of a single ``step`` of the parameter ``name``, as up to version 0.1, is asked for one after the other.
     """
     own = offered(model, "coordinate_losses")
-    if own is None or "step" not in _parameters_of(own):
+    method = getattr(own, "__func__", None)  # other callables may be no key of a cache
+    if own is None or not (_is_of_one_step(method) if method is not None else "step" in _parameters_of(own)):
         found: Callable[..., Mapping[str, Array]] | None = own
         return found
 
@@ -138,6 +140,11 @@ def coordinate_losses_of(model: Any) -> Callable[..., Mapping[str, Array]] | Non
         }
 
     return one_by_one
+
+
+@lru_cache(maxsize=1)  # every check of a run asks, and a look at a signature takes as long as a pass
+def _is_of_one_step(method: Callable[..., Any]) -> bool:
+    return "step" in _parameters_of(method)
 
 
 def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

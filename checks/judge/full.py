@@ -48,7 +48,7 @@ def check_coordinates(objective: Objective, options: Options) -> Judged:
     if not np.isfinite(objective.value):
         return not_finite_loss(objective)
     measured = measure(objective, objective.layout.slices, options)
-    plain = relative_difference(objective.gradient, [numerical for numerical, _, _ in measured.values()])
+    plain = relative_difference(objective.gradient, np.concatenate([slopes for slopes, _, _ in measured.values()]))
     passed = _passed_together(objective, measured, options)
     if passed is not None:
         return Judged(passed, plain, plain)

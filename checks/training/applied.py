@@ -214,10 +214,13 @@ class AppliedCheck:
         try:
             with np.errstate(all="ignore"):
                 if is_exact and self.complex_trust:
-                    slope = float(np.imag(loss(begin + 1j * IMAGINARY_STEP * direction))) / IMAGINARY_STEP
+                    moved = begin.astype(np.complex128)
+                    np.multiply(IMAGINARY_STEP, direction, out=moved.imag)
+                    slope = float(np.imag(loss(moved))) / IMAGINARY_STEP
                     return BatchSlope(direction, sizes, slope, ROUNDING * EPS * abs(slope), EXACT)
                 h = SHORT / float(reach.max())
-                plus, minus = (float(loss(begin + side * h * direction)) for side in (1.0, -1.0))
+                move = h * direction
+                plus, minus = float(loss(begin + move)), float(loss(begin - move))
                 bound = CERTAIN * EPS * max(abs(plus), abs(minus)) / h
                 return BatchSlope(direction, sizes, (plus - minus) / (2.0 * h), bound, CENTRAL)
         except (ArithmeticError, ValueError, TypeError):
@@ -273,7 +276,7 @@ class AppliedCheck:
         return self._lasts > 0 and bool(np.all(apart <= CERTAIN * self._rounding + easy))
 
     def _is_explained(self, step: Step, apart: Array, easy: Array) -> bool:
-        """Measure what rounding does, by nudging the parameters; say whether it may have made the difference.
+        """Nudge the parameters until what rounding does is seen to be enough for the difference; say whether it is.
 
         Only of a step that can be repeated: in any other, this would measure what changes from call to call.
         """
@@ -284,7 +287,9 @@ class AppliedCheck:
             nudged = (step.begin * (1.0 + eps * places)).astype(step.begin.dtype)
             moved = self._apart(self.backprop(step, step.begin.dtype, nudged), step.applied)
             self._rounding = np.maximum(self._rounding, moved)
-        return bool(np.all(apart <= CERTAIN * self._rounding + easy))  # NaN is not
+            if np.all(apart <= CERTAIN * self._rounding + easy):  # NaN is not
+                return True
+        return False
 
     def backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
         """Make the forward and the backward pass of a step again."""

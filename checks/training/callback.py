@@ -278,7 +278,7 @@ class GradientCheck(Callback):
         run.case = Case(probe, generator, self._complex_confirmed)
         known: dict[str, Any] = {"complex_confirmed": self._complex_confirmed, "storage": run.storage}
         report = probe.check(self.options, self._rng, terms=self.terms, **known)
-        if report.cause is Cause.NOT_FINITE and report.verdict is Verdict.UNDECIDED:
+        if report.verdict is Verdict.UNDECIDED and report.cause is Cause.NOT_FINITE:
             state.demand_finite()
             raise TrainingDiverged(f"a loss of {probe.loss(probe.parameters)} on rows of the check", state.iteration)
         self.report, self._complex_confirmed = report, report.complex_confirmed
@@ -287,7 +287,7 @@ class GradientCheck(Callback):
         if new:  # once for each: the report of every check names them
             message = "iteration %d  gradient and slopes are zero, so nothing was tested, in %s%s"
             logger.warning(message, state.iteration, ", ".join(new), f" ({probe.inactivity()})")
-        self.proof.add(state.iteration, report, probe.exercised(thorough=thorough or report.coverage == "full"))
+        self.proof.add(state.iteration, report, probe.exercised(thorough=thorough))
 
     def _add(self, state: TrainState, run: _Run, step: Step, applied: Applied) -> None:
         """Add an answer to the second question; at bad news the first is asked too, so that the case is whole."""

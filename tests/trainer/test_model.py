@@ -1,11 +1,14 @@
 """A model is whatever has three methods: trained, resumed and predicted with, and refused in one line if it is none."""
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from checks import GradientCheck
 from trainer import SGD, Adam, Checkpoint, Model, Network, ResumeError, Trainer
-from trainer.model import OPTIONAL, offered, takes_out
+from trainer.model import OPTIONAL, coordinate_losses_of, offered, takes_out
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.standard_normal((23, 3, 2))
@@ -268,3 +271,20 @@ def test_a_sweep_of_one_step_as_before_and_one_of_all_steps_serve_a_full_check_a
     assert set(calls) == {"W1", "b1", "W2", "b2", "W3", "b3"}
     assert reports[0].evaluations == reports[1].evaluations
     assert reports[0].difference == pytest.approx(reports[1].difference, abs=1e-9)
+
+
+@dataclass  # which makes it no key of anything
+class Losses:
+    scale: float = 2.0
+
+    def __call__(self, parameters, inputs, targets, name, step, rng=None):
+        return self.scale * step
+
+
+def test_losses_of_single_entries_may_be_an_object_that_has_no_hash():
+    model = SimpleNamespace(coordinate_losses=Losses())
+    steps = {"w": np.arange(10.0).reshape(2, 5), "b": np.arange(2.0).reshape(2, 1)}
+    found = coordinate_losses_of(model)({}, None, None, steps)
+    assert {name: losses.tolist() for name, losses in found.items()} == {
+        n: (2.0 * s).tolist() for n, s in steps.items()
+    }
