@@ -84,15 +84,18 @@ class Folder:
         """Give its descriptor for a while."""
         if to_write and self.guard is not None:
             self.guard()
-        if self._handle is not None:
-            yield self._handle
-            return
-        handle = os.open(self.path, FOLDER)
+        held = self._handle
+        handle = os.open(self.path, FOLDER) if held is None else held
         try:
             yield handle
+        except OSError:
+            if to_write and self.guard is not None:
+                self.guard()  # a folder that was lost in between is why, and says more
+            raise
         finally:
-            with suppress(OSError):  # what was written was synced
-                os.close(handle)
+            if held is None:
+                with suppress(OSError):  # what was written was synced
+                    os.close(handle)
 
     def names(self) -> list[str]:
         """List what is there, in order; nothing where there is no folder."""

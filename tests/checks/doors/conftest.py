@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import linalg, signal, special
+from scipy import linalg, special
 
 rng = np.random.default_rng(0)
 
@@ -17,10 +17,14 @@ def solve_vjp(g, A, b):
 
 
 def convolve(image, kernel):
+    from scipy import signal  # here, for it takes most of a second
+
     return signal.convolve2d(image, kernel, mode="full")
 
 
 def convolve_vjp(g, image, kernel):
+    from scipy import signal
+
     return signal.correlate2d(g, kernel, mode="valid"), signal.correlate2d(g, image, mode="valid")
 
 

@@ -76,6 +76,11 @@ def words(elements: Elements) -> str:
     return " ".join(" ".join(elements.text).split())
 
 
+def own_page(folder: Path) -> str:
+    """Read the page that a run has made; the first test below shows that it is the page of what the folder holds."""
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("extra")
 @pytest.mark.parametrize(
     ("run", "told", "pictures"),
@@ -90,7 +95,7 @@ def words(elements: Elements) -> str:
     ],
 )
 def test_a_page_tells_how_the_run_went_and_shows_it(run: str, told: str, pictures: int, kept) -> None:
-    text = (kept(run) / "report.html").read_text(encoding="utf-8")
+    text = own_page(kept(run))
     elements, record = Elements(text), read_run(kept(run))
     assert text == page(record)  # of nothing but the folder
     assert told in words(elements)
@@ -115,7 +120,7 @@ def test_a_page_tells_how_the_run_went_and_shows_it(run: str, told: str, picture
     ],
 )
 def test_the_page_says_where_each_of_the_two_questions_stands(run: str, first: str, second: str, kept) -> None:
-    shown = words(Elements(page(read_run(kept(run)))))
+    shown = words(Elements(own_page(kept(run))))
     assert f"Is backprop right? {first}" in shown
     assert f"Is the gradient about to be applied that of its batch? {second}" in shown
 
@@ -123,7 +128,7 @@ def test_the_page_says_where_each_of_the_two_questions_stands(run: str, first: s
 @pytest.mark.usefixtures("extra")
 def test_the_confusion_and_the_cut_are_on_the_page(kept) -> None:
     record = read_run(kept("completed"))
-    shown = words(Elements(page(record)))
+    shown = words(Elements(own_page(kept("completed"))))
     assert record.curve is not None
     of = record.curve.confusion
     assert f"called fraud from a probability of {record.curve.cut:.3g} on" in shown
@@ -132,9 +137,7 @@ def test_the_confusion_and_the_cut_are_on_the_page(kept) -> None:
 
 @pytest.mark.usefixtures("extra")
 def test_the_page_begins_with_the_data_and_what_is_found_and_the_proof_is_folded(kept) -> None:
-    record = read_run(kept("completed"))
-    assert record.metrics is not None
-    text = page(record)
+    text = own_page(kept("completed"))
     shown = words(Elements(text))
     order = [
         "Calls nothing fraud: no threshold was found for a precision of at least 0.9",
@@ -150,7 +153,7 @@ def test_the_page_begins_with_the_data_and_what_is_found_and_the_proof_is_folded
     assert min(shown.find(part) for part in order) > 0
     assert text.count("<details>") == 1
     assert "<details open>" not in text
-    wrong = page(read_run(kept("failing")))
+    wrong = own_page(kept("failing"))
     assert "<details open>" in wrong
     assert wrong.index("Do not trust this model") < wrong.index("Is the gradient right?") < wrong.index("Finding fraud")
 
@@ -178,13 +181,13 @@ def test_one_epoch_is_one_epoch(kept) -> None:
     assert record.metrics is not None
     one = replace(record, epochs=record.epochs[:1], metrics=replace(record.metrics, best_epoch=None))
     assert "Iterations 20 1 epoch Training" in words(Elements(page(one)))
-    assert "Iterations 20 2 epochs, kept is number" in words(Elements(page(record)))
+    assert "Iterations 20 2 epochs, kept is number" in words(Elements(own_page(kept("completed"))))
 
 
 @pytest.mark.usefixtures("extra")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_page_asks_the_network_for_nothing(run: str, kept) -> None:
-    text = (kept(run) / "report.html").read_text(encoding="utf-8")
+    text = own_page(kept(run))
     for tag, attributes in Elements(text).found:
         assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form", "a")
         for name, value in attributes.items():
@@ -199,7 +202,7 @@ def test_a_page_asks_the_network_for_nothing(run: str, kept) -> None:
 @pytest.mark.usefixtures("extra")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_page_is_well_formed(run: str, kept) -> None:
-    text = (kept(run) / "report.html").read_text(encoding="utf-8")
+    text = own_page(kept(run))
     elements = Elements(text)
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -381,7 +384,7 @@ def measured(pages: dict[str, str], scheme: str, folder: Path) -> list[dict[str,
 def test_in_a_browser_nothing_is_missing_overflows_collides_or_is_faint(scheme: str, kept, tmp_path: Path) -> None:
     runs = ("completed", "halted", "along", "deep")
     long = page(spoilt(read_run(kept("halted")), "a_name_without_an_end" * 9))
-    pages = {run: (kept(run) / "report.html").read_text(encoding="utf-8") for run in runs} | {"long": long}
+    pages = {run: own_page(kept(run)) for run in runs} | {"long": long}
     found = measured(pages, scheme, tmp_path)
     assert len(found) == len(pages) * len(WIDTHS)
     for one in found:

@@ -52,7 +52,7 @@ class WrongLastBias(Callback):
     [
         NetworkClassifier(),
         NetworkClassifier(optimizer="sgd", learning_rate=0.5),
-        NetworkClassifier(callbacks=(GradientCheck(every=50),)),
+        NetworkClassifier(callbacks=(GradientCheck(every=50, coverage="directions"),)),
         NetworkClassifier((), learning_rate=0.05),
         *([NetworkClassifier(compiled=True)] if importlib.util.find_spec("numba") else []),
     ],

@@ -1,12 +1,13 @@
 """Durable files: whatever fails, the name holds a whole file, old or new."""
 
 import os
+import shutil
 from contextlib import nullcontext
 
 import pytest
 
 from trainer.storage import durable
-from trainer.storage.durable import UNFINISHED, File, Folder, NoFileOfOurs, replace_file
+from trainer.storage.durable import UNFINISHED, File, Folder, FolderLost, NoFileOfOurs, replace_file
 
 OLD, NEW = b"old content", b"the new content, which is longer"
 CALLS = ["open", "open", "fsync", "replace", "fsync", "close"]  # of the folder, of the file beside
@@ -153,3 +154,18 @@ def test_a_guard_that_raises_keeps_everything_as_it_is(tmp_path):
         with pytest.raises(PermissionError):
             change()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_lost_in_the_middle_of_a_write_is_told_as_that(tmp_path):
+    folder = Folder(tmp_path / "out")
+    folder.make()
+    folder.hold()
+
+    def guard():
+        if not folder.path.exists():
+            raise FolderLost("moved")
+
+    folder.guard = guard
+    with pytest.raises(FolderLost, match="moved"):
+        folder.replace("file", lambda file: shutil.rmtree(folder.path))
+    folder.release()
