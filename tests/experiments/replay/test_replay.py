@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 KEPT_BY_0_1 = ROOT / "tests" / "kept_by_0_1"
 SMALL = (
     "--samples=400 --features=5 --hidden 5 3 --epochs=1 --batch-size=32 --check-every=2 --check-rows=16 --quiet"
-    " --baselines=off"
+    " --baselines=off --no-report"
 )
 COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="the extra `fast` is not installed")
 Captured = pytest.CaptureFixture[str]
@@ -43,14 +43,13 @@ class Net(Network):
 
 
 @pytest.fixture(autouse=True)
-def _own_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Let --against put the current folder in front, and take it and what came from there away again."""
-    before = set(sys.modules)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
-    for name in set(sys.modules) - before:
-        if not name.startswith(("numpy", "checks", "experiments", "trainer", "numba", "llvmlite", "scipy")):
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
 
 
