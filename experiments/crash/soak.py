@@ -18,6 +18,7 @@ from experiments.figures import Figure
 from experiments.screen import show
 
 OPTIONS = "--samples 5000 --hidden 16 8 --batch-size 128 --epochs 1000000000 --check-every 10 --checkpoint-every 100"
+OPTIONS += " --no-report"
 MOST = 2**20  # bytes of growth
 WARM = 60.0  # seconds after which nothing more should be taken; of a short soak a third
 WARM_ROWS = 1_500  # of history before the clock starts: at about the 1,000th, memory of 2.4 MB is taken once
