@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -115,7 +116,7 @@ class AppliedCheck:
             cause,
             largest(differences.values()),
             tensor,
-            step.applied.dtype.name,
+            _known(step.applied.dtype)[0],
             len(step.targets),
             excluded,
             sentence,
@@ -143,14 +144,14 @@ class AppliedCheck:
     def _passed(self, step: Step, reading: BatchSlope) -> Answer | None:
         """Pass a gradient whose slope is that of the batch's loss, up to its own rounding."""
         is_exact = step.applied.dtype == FLOAT64
-        seen = reading.seen(step.applied, 0.0 if is_exact else EASY * float(np.finfo(step.applied.dtype).eps))
+        seen = reading.seen(step.applied, 0.0 if is_exact else EASY * _known(step.applied.dtype)[1])
         if seen is None:
             return None
         return Verdict.PASS, Cause.AGREES, max(seen[0], key=seen[0].__getitem__, default=""), "", *seen
 
     def _judged(self, step: Step, reading: BatchSlope | None, rng: np.random.Generator) -> Answer:
         """Judge what backprop gave by the same step again, and by the slope of the batch's loss."""
-        is_exact, unit = step.applied.dtype == FLOAT64, np.finfo(step.applied.dtype).eps
+        is_exact, unit = step.applied.dtype == FLOAT64, _known(step.applied.dtype)[1]
         twin = self.backprop(step, FLOAT64)
         norms, apart = self._norms(twin), np.zeros(len(self.layout.slices))
         differs = False
@@ -216,7 +217,7 @@ class AppliedCheck:
                 if is_exact and self.complex_trust:
                     moved = begin.astype(np.complex128)
                     np.multiply(IMAGINARY_STEP, direction, out=moved.imag)
-                    slope = float(np.imag(loss(moved))) / IMAGINARY_STEP
+                    slope = complex(loss(moved)).imag / IMAGINARY_STEP
                     return BatchSlope(direction, sizes, slope, ROUNDING * EPS * abs(slope), EXACT)
                 h = SHORT / float(reach.max())
                 move = h * direction
@@ -331,6 +332,12 @@ class AppliedCheck:
         """Give the Euclidean norm of every tensor of a vector."""
         parts = (vector[place] for place in self.layout.slices.values())
         return np.sqrt([np.vdot(part, part) for part in parts], dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _known(dtype: np.dtype[Any]) -> tuple[str, float]:
+    """Give the name and the eps of a dtype: numpy takes as long for each as a small product does."""
+    return dtype.name, float(np.finfo(dtype).eps)
 
 
 def wrong(cause: Cause, tensor: str, right: Array, found: Array, sentence: str) -> Answer:
