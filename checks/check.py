@@ -225,8 +225,7 @@ def assert_gradients(
     loss, gradients, parameters, **options
         As in `check_gradients`.
     not_exercised : {"pass", "raise"}, default="pass"
-        What becomes of a tensor whose gradient and slopes are zero everywhere: right here, but nothing was tested.
-        Where that is so of every tensor, it raises in any case.
+        What becomes of a tensor of which nothing was tested, as in `GradientReport.raise_unless_pass`.
 
     Returns
     -------
