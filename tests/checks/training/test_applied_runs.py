@@ -297,3 +297,22 @@ def test_a_run_in_another_thread_that_shares_the_check_is_refused():
         over.set()
         thread.join(30)
     assert (first.outcome, check.proof.n_checks, check.proof.passed) == ("completed", 5, 5)
+
+
+def test_a_sum_that_cancels_in_a_dead_network_is_no_loss_of_precision():
+    class Dead(Network):
+        def initial_parameters(self, rng, dtype=np.float64):
+            parameters = super().initial_parameters(rng, dtype)
+            parameters["b1"][...] = -100.0
+            parameters["b2"][...] = start
+            return parameters
+
+    targets = (np.arange(64) < 31).astype(float)
+    differ = 0
+    for start in np.log(31 / 33) + np.linspace(-0.05, 0.05, 101):
+        network, check = Dead((7, 5, 1)), GradientCheck(every=1, rows=5, coverage="directions", on_failure="log")
+        rows = X[:64], targets
+        trainer_of(network, [check], dtype="float32", batch_size=64, epochs=1).fit(*rows)
+        assert (check.proof.applied.n, check.proof.applied.failed) == (1, 0), start
+        differ += check.proof.applied.largest[0] > 8 * np.finfo(np.float32).eps / 2
+    assert differ > 0  # of some the sum does cancel
