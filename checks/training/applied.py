@@ -35,8 +35,8 @@ REORDERED = 64.0
 #: rounding does to it. A unit whose input is about zero changes sides in half of these.
 AGAIN = 12
 LAST_PLACES = 4
-#: The same for a tensor that none of those changes, as the last bias of a dead network, which is smaller than what it
-#: moves: a probability of a half rounds by more. 1.5e-5 of a parameter, an eighth of the mistake that is always found.
+#: The same for a tensor that none of those changes, as the last bias of a dead network, which is smaller than the
+#: probability that it moves. 1.5e-5 of a parameter, a sixth of the mistake that is always found.
 FAR_PLACES = 128
 #: What those show, times this, is what rounding may have done: the nudges are larger than rounding's own.
 CERTAIN = 4.0
@@ -265,7 +265,7 @@ class AppliedCheck:
         """Make the step again, this often, in its own precision; give a gradient that is another one, if any is."""
         if twin.dtype == step.applied.dtype:
             return twin
-        unit = EASY * np.finfo(step.applied.dtype).eps
+        unit = EASY * _known(step.applied.dtype)[1]
         for _ in range(times):
             again = self.backprop(step, step.begin.dtype)
             if same_bits(again, step.applied):
@@ -284,18 +284,20 @@ class AppliedCheck:
 
         Only of a step that can be repeated: in any other, this would measure what changes from call to call.
         """
-        rng, eps = np.random.default_rng(0), np.finfo(step.applied.dtype).eps
+        rng, eps = np.random.default_rng(0), _known(step.applied.dtype)[1]
         self._rounding, self._lasts = np.zeros(len(apart)), LASTS
-        shaken = np.ones(len(apart), dtype=bool)
+        counted = np.ones(len(apart), dtype=bool)
         for most in (LAST_PLACES, FAR_PLACES):
             for _ in range(AGAIN):
                 places = rng.integers(-most, most + 1, size=step.begin.size)
                 nudged = (step.begin * (1.0 + eps * places)).astype(step.begin.dtype)
                 moved = self._apart(self.backprop(step, step.begin.dtype, nudged), step.applied)
-                self._rounding = np.maximum(self._rounding, np.where(shaken, moved, 0.0))
+                self._rounding = np.maximum(self._rounding, np.where(counted, moved, 0.0))
                 if np.all(apart <= CERTAIN * self._rounding + easy):  # NaN is not
                     return True
-            shaken = self._rounding == 0.0  # what small nudges leave as it is was not shaken
+            counted = self._rounding == 0.0  # of larger nudges only in what the small ones leave as it is
+            if not counted.any():
+                break
         return False
 
     def backprop(self, step: Step, dtype: np.dtype[Any], at: Array | None = None) -> Array:
